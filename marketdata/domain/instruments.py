@@ -1,0 +1,42 @@
+"""Contracts: what can be watched and traded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+INSTRUMENT_TYPES = ("EQ", "INDEX", "FUT", "CE", "PE")
+
+
+def canonical(exchange: str, tradingsymbol: str) -> str:
+    """Return the broker-neutral name ``EXCHANGE:TRADINGSYMBOL``."""
+    return f"{exchange}:{tradingsymbol}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One row of a broker's instrument list, in our terms.
+
+    Attributes:
+        token: The broker's own id, as text. Reused after expiry: never an identity.
+        tick_size: Rupees.
+        strike: Rupees; None unless an option.
+        freeze_quantity: Largest quantity of one order; None when the list does not say.
+
+    """
+
+    exchange: str
+    tradingsymbol: str
+    token: str
+    name: str
+    instrument_type: str
+    lot_size: int
+    tick_size: Decimal
+    expiry: date | None = None
+    strike: Decimal | None = None
+    freeze_quantity: int | None = None
+
+    @property
+    def symbol(self) -> str:
+        return canonical(self.exchange, self.tradingsymbol)

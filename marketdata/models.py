@@ -1,0 +1,165 @@
+"""Accounts, instruments, who watches what, and how the listeners are."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from marketdata.domain.instruments import canonical
+from marketdata.fields import EncryptedTextField
+
+PRICE_DIGITS = {"max_digits": 20, "decimal_places": 7}
+"""Every price column: as fine as the finest feed (see ``domain.prices``)."""
+
+
+class Broker(models.TextChoices):
+    ZERODHA = "zerodha", "Zerodha"
+    DHAN = "dhan", "Dhan"
+    FYERS = "fyers", "Fyers"
+    ANGELONE = "angelone", "Angel One"
+
+
+class BrokerAccount(models.Model):
+    """One login at one broker. Its owner's, and nobody else's."""
+
+    class DesiredState(models.TextChoices):
+        RUNNING = "running"
+        STOPPED = "stopped"
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="broker_accounts")
+    broker = models.CharField(max_length=16, choices=Broker)
+    name = models.CharField(max_length=80, blank=True)
+    client_id = models.CharField(max_length=32, blank=True, help_text="Your client id at the broker.")
+    api_key = models.CharField(max_length=128, blank=True)
+    api_secret = EncryptedTextField(blank=True, default="")
+    access_token = EncryptedTextField(blank=True, default="")
+    token_expires_at = models.DateTimeField(null=True, blank=True)
+    live = models.BooleanField(default=False, help_text="Allow real orders from this account.")
+    paper = models.BooleanField(default=False, help_text="Never send an order from this account.")
+    desired_state = models.CharField(max_length=8, choices=DesiredState, default=DesiredState.STOPPED)
+    generation = models.PositiveBigIntegerField(default=0, help_text="Raised to ask for a restart.")
+
+    def __str__(self) -> str:
+        return self.name or f"{self.get_broker_display()} {self.client_id}".strip()
+
+
+class Instrument(models.Model):
+    """One contract as one broker lists it. ``token`` is reused after expiry: not an identity."""
+
+    class Type(models.TextChoices):
+        EQ = "EQ", "Equity"
+        INDEX = "INDEX", "Index"
+        FUT = "FUT", "Future"
+        CE = "CE", "Call"
+        PE = "PE", "Put"
+
+    broker = models.CharField(max_length=16, choices=Broker)
+    exchange = models.CharField(max_length=8)
+    tradingsymbol = models.CharField(max_length=64)
+    token = models.CharField(max_length=32)
+    name = models.CharField(max_length=120, blank=True)
+    instrument_type = models.CharField(max_length=5, choices=Type, default=Type.EQ)
+    expiry = models.DateField(null=True, blank=True)
+    strike = models.DecimalField(**PRICE_DIGITS, null=True, blank=True)
+    lot_size = models.PositiveIntegerField(default=1)
+    tick_size = models.DecimalField(**PRICE_DIGITS, default="0.05")
+    freeze_quantity = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=("broker", "exchange", "tradingsymbol"), name="one_row_per_contract"),
+        ]
+        indexes: ClassVar = [models.Index(fields=("broker", "tradingsymbol"))]
+
+    def __str__(self) -> str:
+        return self.symbol
+
+    @property
+    def symbol(self) -> str:
+        return canonical(self.exchange, self.tradingsymbol)
+
+
+class Subscription(models.Model):
+    """One holder's wish to have an instrument watched; the count of rows is the reference count."""
+
+    account = models.ForeignKey(BrokerAccount, models.CASCADE, related_name="subscriptions")
+    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="subscriptions")
+    holder = models.CharField(max_length=40, help_text="strategy:ID or watch:ID")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=("account", "instrument", "holder"), name="one_row_per_holder"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.holder} -> {self.instrument}"
+
+
+class Lease(models.Model):
+    """Which worker runs a user's accounts and owns their exits. ``token`` only ever rises."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE)
+    worker = models.CharField(max_length=64, blank=True)
+    token = models.PositiveBigIntegerField(default=0)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.user} by {self.worker or 'nobody'}"
+
+
+class Listener(models.Model):
+    """How an account's feed is, as last reported by the worker that runs it."""
+
+    class State(models.TextChoices):
+        STOPPED = "stopped", "Stopped"
+        IDLE = "idle", "Nothing to watch"
+        CONNECTING = "connecting", "Connecting"
+        CONNECTED = "connected", "Connected"
+        LOGIN_NEEDED = "login_needed", "Log in again"
+
+    account = models.OneToOneField(BrokerAccount, models.CASCADE, related_name="listener")
+    state = models.CharField(max_length=16, choices=State, default=State.STOPPED)
+    worker = models.CharField(max_length=64, blank=True)
+    observed_generation = models.PositiveBigIntegerField(default=0)
+    connected_at = models.DateTimeField(null=True, blank=True)
+    last_frame_at = models.DateTimeField(null=True, blank=True)
+    last_tick_at = models.DateTimeField(null=True, blank=True)
+    reported_at = models.DateTimeField(null=True, blank=True)
+    subscription_count = models.PositiveIntegerField(default=0)
+    reconnect_attempts = models.PositiveIntegerField(default=0)
+    last_error = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.get_state_display()}"
+
+
+class ListenerEvent(models.Model):
+    """Something that happened to a listener. Append-only."""
+
+    account = models.ForeignKey(BrokerAccount, models.CASCADE, related_name="events")
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=32)
+    detail = models.JSONField(default=dict, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.kind}"
+
+
+class MarketDay(models.Model):
+    """A day whose hours differ from the exchange's usual ones. Both times empty: closed."""
+
+    exchange = models.CharField(max_length=8)
+    date = models.DateField()
+    opens_at = models.TimeField(null=True, blank=True, help_text="IST")
+    closes_at = models.TimeField(null=True, blank=True, help_text="IST")
+    note = models.CharField(max_length=120, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=("exchange", "date"), name="one_row_per_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.exchange} {self.date}: {self.note or 'special hours'}"

@@ -1,0 +1,122 @@
+"""What the house asks of a broker, and what a broker may ask of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from marketdata.domain.instruments import Contract
+from marketdata.domain.orders import OrderRequest, OrderSnapshot, PositionSnapshot, Quote, WriteResult
+from marketdata.domain.ticks import Tick
+from marketdata.secret import Secret
+
+if TYPE_CHECKING:
+    from marketdata.listener import MarketDataListener
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerConfig:
+    """One account at one broker, with its credentials revealed to nobody else."""
+
+    account_id: int
+    broker: str
+    client_id: str
+    api_key: str
+    api_secret: Secret = field(default_factory=Secret)
+    access_token: Secret = field(default_factory=Secret)
+
+
+class Tokens(Protocol):
+    """Symbol <-> broker token, from memory."""
+
+    def token(self, symbol: str) -> str:
+        """Return the broker's token; raises ``UnknownInstrument``."""
+        ...
+
+    def symbol(self, token: str) -> str | None: ...
+
+
+class TickSink(Protocol):
+    """A room at the end of the pipeline. Returns at once: no I/O, no waiting."""
+
+    def on_ticks(self, ticks: Sequence[Tick]) -> None: ...
+
+
+class OrderWire(Protocol):
+    """One open connection for exactly one order write. Never retries, never redirects."""
+
+    def place(self, request: OrderRequest) -> WriteResult: ...
+
+    def cancel(self, order_id: str) -> WriteResult: ...
+
+    def close(self) -> None: ...
+
+
+class OrderGateway(Protocol):
+    """The order side of one account. Blocking: call it from a worker thread.
+
+    Reads raise ``BrokerError``: a failed read is never an empty answer.
+    """
+
+    def open_wire(self) -> OrderWire:
+        """Connect (TCP and TLS) without sending a request.
+
+        Raises:
+            BrokerUnavailable: Nothing was sent, and nothing will be.
+
+        """
+        ...
+
+    def orders(self) -> Sequence[OrderSnapshot]:
+        """Return today's whole order book of the account."""
+        ...
+
+    def positions(self) -> Sequence[PositionSnapshot]:
+        """Return net positions by symbol and product; for deliveries holdings count too."""
+        ...
+
+    def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
+        """Return quotes by symbol; unknown symbols are absent."""
+        ...
+
+    def account_id(self) -> str:
+        """Return the client id the token belongs to; raises ``LoginExpired``."""
+        ...
+
+
+class InstrumentSource(Protocol):
+    """Where a broker's instrument list comes from."""
+
+    def contracts(self, lines: Iterable[str]) -> Iterable[Contract]:
+        """Read the broker's CSV. Raises ``BadReply`` naming the line that is wrong."""
+        ...
+
+    def download(self, config: BrokerConfig | None) -> str:
+        """Return the CSV text. Raises ``BrokerError``."""
+        ...
+
+
+class BrokerAdapter(Protocol):
+    """Everything the house needs of one broker."""
+
+    listener_class: type[MarketDataListener]
+    instruments: InstrumentSource
+    instruments_per_connection: int
+
+    def gateway(self, config: BrokerConfig, tokens: Tokens) -> OrderGateway: ...
+
+
+class LiveChannel(Protocol):
+    """Towards the browsers of one user. Best effort: returns at once, never raises.
+
+    ``kind`` is ``strategy exit listener alert``; the page asks for a snapshot when it missed one.
+    """
+
+    def send(self, user_id: int, kind: str, body: Mapping[str, Any]) -> None: ...
+
+
+class Publisher(Protocol):
+    """Redis publications for other programs. Best effort: returns at once, never raises."""
+
+    def publish(self, channel: str, message: Mapping[str, Any]) -> None: ...

@@ -1,0 +1,53 @@
+"""The environment, read once and refused clearly."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def load(env_file: Path) -> environ.Env:
+    """Return the environment with ``env_file`` under it: what is already set wins."""
+    if env_file.is_file():
+        environ.Env.read_env(env_file, overwrite=False)
+    return environ.Env()
+
+
+def required(name: str, *, debug: bool, development: str) -> str:
+    """Return ``name``, or in development its default.
+
+    Raises:
+        ImproperlyConfigured: Unset in production.
+
+    """
+    value = os.environ.get(name, "")
+    if value:
+        return value
+    if debug:
+        return development
+    raise ImproperlyConfigured(f"{name} is not set: set it in the environment or in .env (or DEBUG=1 to develop)")
+
+
+def root(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
+    """Return an endpoint, ``scheme://host[:port][/path]`` without a slash at its end.
+
+    Raises:
+        ImproperlyConfigured: Another scheme, or no host.
+
+    """
+    value = (os.environ.get(name) or default).rstrip("/")
+    parts = urlsplit(value)
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ImproperlyConfigured(f"{name}={value!r}: expected {' or '.join(schemes)}://host[:port][/path]")
+    return value
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether ``url`` points at this machine."""
+    return urlsplit(url).hostname in _LOOPBACK

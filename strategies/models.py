@@ -1,0 +1,132 @@
+"""Strategies, and the durable record of every exit."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+from marketdata.models import PRICE_DIGITS, BrokerAccount, Instrument
+from strategies.domain.exits import ExitState, OrderState
+
+
+class Strategy(models.Model):
+    """A position with a stop. ``services`` is the only writer of its life."""
+
+    class Status(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        ACTIVE = "active", "Active"
+        EXITING = "exiting", "Exiting"
+        CLOSED = "closed", "Closed"
+        SUSPENDED = "suspended", "Suspended"
+
+    class Position(models.TextChoices):
+        NONE = "NONE", "None"
+        BOUGHT = "BOUGHT", "Bought (long)"
+        SOLD = "SOLD", "Sold (short)"
+
+    class Product(models.TextChoices):
+        MIS = "MIS", "MIS (intraday)"
+        CNC = "CNC", "CNC (delivery)"
+        NRML = "NRML", "NRML (overnight)"
+        MTF = "MTF", "MTF (margin funded)"
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="strategies")
+    account = models.ForeignKey(BrokerAccount, models.PROTECT, related_name="strategies")
+    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="strategies")
+    name = models.CharField(max_length=80, blank=True)
+    status = models.CharField(max_length=9, choices=Status, default=Status.DRAFT)
+    position = models.CharField(max_length=6, choices=Position, default=Position.NONE)
+    product = models.CharField(max_length=4, choices=Product, default=Product.MIS)
+    live = models.BooleanField(default=False, help_text="Allow real orders for this strategy.")
+    quantity = models.PositiveIntegerField(default=0)
+    entry_price = models.DecimalField(**PRICE_DIGITS, null=True, blank=True)
+    stop_loss = models.DecimalField(**PRICE_DIGITS, null=True, blank=True)
+    epoch = models.PositiveIntegerField(default=0, editable=False, help_text="Counts the armings.")
+    sl_triggered = models.BooleanField(default=False, editable=False)
+    sl_trigger_price = models.DecimalField(**PRICE_DIGITS, null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name_plural = "strategies"
+        indexes: ClassVar = [models.Index(fields=("status",))]
+
+    def __str__(self) -> str:
+        return self.name or f"{self.instrument} {self.get_position_display()}"
+
+    @property
+    def symbol(self) -> str:
+        return self.instrument.symbol
+
+
+class Exit(models.Model):
+    """The intent to leave a position: at most one for each arming of a strategy."""
+
+    strategy = models.ForeignKey(Strategy, models.PROTECT, related_name="exits")
+    epoch = models.PositiveIntegerField()
+    reason = models.CharField(max_length=16)
+    trigger_price = models.DecimalField(**PRICE_DIGITS, null=True)
+    quantity = models.PositiveIntegerField()
+    state = models.CharField(max_length=12, choices=[(s.value, s.value) for s in ExitState])
+    evidence = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=("strategy", "epoch"), name="one_exit_per_arming"),
+        ]
+        indexes: ClassVar = [models.Index(fields=("state",))]
+
+    def __str__(self) -> str:
+        return f"{self.strategy} exit {self.epoch}: {self.state}"
+
+
+class ExitOrder(models.Model):
+    """One attempt: one order, sent at most once. Its tag is how the broker's book shows it."""
+
+    exit = models.ForeignKey(Exit, models.PROTECT, related_name="orders")
+    account = models.ForeignKey(BrokerAccount, models.PROTECT, related_name="exit_orders")
+    slice_no = models.PositiveSmallIntegerField(default=1)
+    try_no = models.PositiveSmallIntegerField(default=1)
+    trading_day = models.DateField()
+    tag = models.CharField(max_length=18)
+    side = models.CharField(max_length=4)
+    product = models.CharField(max_length=4)
+    quantity = models.PositiveIntegerField()
+    price = models.DecimalField(**PRICE_DIGITS, null=True, help_text="Limit; empty: protected market order.")
+    state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in OrderState])
+    broker_order_id = models.CharField(max_length=40, blank=True)
+    filled_quantity = models.PositiveIntegerField(default=0)
+    average_price = models.DecimalField(**PRICE_DIGITS, null=True)
+    message = models.TextField(blank=True, help_text="The broker's own words.")
+    planned_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=("exit", "slice_no", "try_no"), name="one_row_per_try"),
+            models.UniqueConstraint(fields=("account", "trading_day", "tag"), name="one_order_per_tag"),
+        ]
+        indexes: ClassVar = [models.Index(fields=("account", "state"))]
+
+    def __str__(self) -> str:
+        return f"{self.tag}: {self.state}"
+
+
+class StrategyEvent(models.Model):
+    """Something that happened to a strategy. Append-only."""
+
+    strategy = models.ForeignKey(Strategy, models.CASCADE, related_name="events")
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=32)
+    detail = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=("strategy", "at"))]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.kind}"
