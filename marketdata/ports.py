@@ -40,7 +40,9 @@ class Tokens(Protocol):
 class TickSink(Protocol):
     """A room at the end of the pipeline. Returns at once: no I/O, no waiting."""
 
-    def on_ticks(self, ticks: Sequence[Tick]) -> None: ...
+    def on_ticks(self, user_id: int, ticks: Sequence[Tick]) -> None:
+        """Take ticks of one user's feed; they concern nobody else's strategies."""
+        ...
 
 
 class OrderWire(Protocol):
