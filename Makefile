@@ -1,0 +1,63 @@
+# `make run` and `make test` need Python 3.11 or newer and this file; they do the rest.
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint fmt types arch migrations check lock clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv || echo $(BIN)/uv)
+# The tools that check and build the project; each does the same here and in CI.
+IN_DEVELOPMENT := DEBUG=1
+
+help: ## Show what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Make .venv with everything the project needs
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python found: install Python 3.11 or newer."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: run make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/uv: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet uv
+
+# The lock is complete, so nothing is resolved here: --no-deps also keeps pip's resolver away
+# from kiteconnect's pin of an autobahn that Daphne 4 cannot use (see uv.toml).
+$(VENV)/.installed: requirements-dev.txt | $(BIN)/python $(UV)
+	$(UV) pip install --quiet --no-deps --python $(BIN)/python -r requirements-dev.txt
+	@touch $@
+
+run: install ## Start everything: simulator, demo user, listeners and the page
+	@$(BIN)/python -m project.demo
+
+test: install ## Run every test whose parts exist here, naming what is skipped
+	$(BIN)/python -m pytest
+
+fmt: install ## Format and mend what can be mended by machine
+	$(BIN)/ruff check --fix --exit-zero --quiet .
+	$(BIN)/ruff format .
+
+lint: install ## Style, format and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell $$(git ls-files 2>/dev/null | grep -v '^tests/data/')
+
+types: install ## mypy, strict
+	$(IN_DEVELOPMENT) $(BIN)/mypy .
+
+arch: install ## Who may import whom
+	$(BIN)/lint-imports --no-logo
+
+migrations: install ## Models and migrations agree; Django's own checks pass
+	$(IN_DEVELOPMENT) $(BIN)/python manage.py check --fail-level WARNING
+	$(IN_DEVELOPMENT) $(BIN)/python manage.py makemigrations --check --dry-run
+
+check: lint types arch migrations test ## All that CI runs
+
+lock: $(UV) ## Resolve pyproject.toml again into both lock files
+	$(UV) pip compile --quiet --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.txt
+	$(UV) pip compile --quiet --no-header --no-annotate --python-version 3.11 --group dev pyproject.toml -o requirements-dev.txt
+
+clean: ## Remove .venv and caches; data and .env stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles

@@ -1,0 +1,66 @@
+"""Fixtures that every test may use: rows, a private Valkey, the simulator, the whole house."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+
+from marketdata.models import BrokerAccount, Instrument
+from tests.environment import DATABASE
+from tests.support.valkey import PrivateValkey, private_valkey
+
+TOKENS = {"NSE:INFY": "408065", "NSE:RELIANCE": "738561", "NSE:SBIN": "779521"}
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Use the file of ``tests.environment`` as it is, for Django would take memory instead."""
+    settings.DATABASES["default"]["TEST"]["NAME"] = str(DATABASE)
+
+
+@pytest.fixture
+def user(db: None) -> User:
+    return get_user_model().objects.create_user("trader", "trader@example.com", "a-password-for-tests")
+
+
+@pytest.fixture
+def account(user: User) -> BrokerAccount:
+    """An account of ``user`` with credentials that only the simulator knows."""
+    return BrokerAccount.objects.create(
+        user=user, broker="zerodha", name="Test", client_id="DEMO01", api_key="demokey",
+        api_secret="demosecret", access_token="demotoken",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def instruments(db: None) -> Mapping[str, Instrument]:
+    """Three equities by symbol, with the tokens they really have."""
+    rows = [
+        Instrument(
+            broker="zerodha", exchange=symbol.split(":")[0], tradingsymbol=symbol.split(":")[1],
+            token=token, tick_size=Decimal("0.05"),
+        )
+        for symbol, token in TOKENS.items()
+    ]  # fmt: skip
+    return {row.symbol: row for row in Instrument.objects.bulk_create(rows)}
+
+
+@pytest.fixture
+def valkey() -> Iterator[PrivateValkey]:
+    """A server of the test's own, to be killed or frozen at will."""
+    with private_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def lock_dir(tmp_path: Path) -> Path:
+    """A ``LOCK_DIR`` of the test's own, so that its processes meet no other test's."""
+    path = tmp_path / "locks"
+    path.mkdir()
+    return path

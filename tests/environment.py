@@ -1,0 +1,59 @@
+"""The environment of every test, set before Django reads its settings.
+
+Nothing of the developer's own environment or ``.env`` reaches a test: each variable the
+settings read is given here, and brokers are reached at a loopback port where nothing listens.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from marketdata.brokers import registry
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRATCH = Path(tempfile.mkdtemp(prefix="tickguard-tests-"))
+DATABASE = SCRATCH / "tests.sqlite3"
+"""The test database: a file, so that processes a test starts can share it."""
+
+_NOWHERE = "127.0.0.1:9"  # the discard port: refused at once
+
+
+def _endpoints() -> dict[str, str]:
+    found = [endpoint for broker in registry.BROKERS for endpoint in registry.endpoints(broker).values()]
+    return {endpoint.variable: f"{endpoint.schemes[-1]}://{_NOWHERE}" for endpoint in found}
+
+
+VARIABLES = {
+    "DJANGO_SETTINGS_MODULE": "project.settings",
+    "DEBUG": "1",
+    "SECRET_KEY": "tests-only-" + "x" * 50,
+    "CREDENTIAL_KEYS": "dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMDAwMDAwMDA=",
+    "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1],testserver",
+    "DATABASE_URL": f"sqlite:///{DATABASE}",
+    "REDIS_URL": "",
+    "LOCK_DIR": str(SCRATCH / "locks"),
+    "MARKET_HOURS": "always",
+    "LTP_TTL_S": "30",
+    "METRICS_PORT": "",
+    "ALERT_URLS": "",
+    "HEALTH_TOKEN": "tests-health-token",
+    "LIVE_TRADING": "0",
+    "SIMULATOR_CONTROL": f"http://{_NOWHERE}",
+    **_endpoints(),
+}
+os.environ.update(VARIABLES)
+
+
+def _clean(owner: int) -> None:
+    if os.getpid() == owner:  # not in a child that was forked
+        shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+atexit.register(_clean, os.getpid())
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))

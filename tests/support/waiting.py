@@ -1,0 +1,52 @@
+"""The only way a test waits: for a condition, with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+INTERVAL_S = 0.02
+
+
+def eventually(condition: Callable[[], T], timeout: float = 5.0) -> T:
+    """Poll ``condition`` until what it returns is true, and return that.
+
+    An ``AssertionError`` inside the condition means "not yet", so it may hold asserts
+    (and must then return something true).
+
+    Raises:
+        AssertionError: Still not so after ``timeout`` seconds; shows what was seen last.
+
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            seen: object = (value := condition())
+            if value:
+                return value
+        except AssertionError as exc:
+            seen = exc
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so within {timeout} s; seen last: {seen!r}")
+        time.sleep(INTERVAL_S)
+
+
+async def eventually_async(condition: Callable[[], T | Awaitable[T]], timeout: float = 5.0) -> T:
+    """As ``eventually``, leaving the event loop free; the condition may be a coroutine function."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            found = condition()
+            value: T = await found if inspect.isawaitable(found) else found
+            seen: object = value
+            if value:
+                return value
+        except AssertionError as exc:
+            seen = exc
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so within {timeout} s; seen last: {seen!r}")
+        await asyncio.sleep(INTERVAL_S)
