@@ -1,0 +1,145 @@
+"""The broker's side of each account: one shared read, one order at a time per request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from marketdata.domain.clock import Clock
+from marketdata.domain.errors import BrokerRejected
+from marketdata.domain.orders import OrderRequest, OrderSnapshot, Outcome, PositionSnapshot, Quote, WriteResult
+from marketdata.ports import BrokerConfig, OrderGateway, OrderWire
+from strategies.domain.budget import SlidingWindow
+
+T = TypeVar("T")
+
+ORDERS_PER_SECOND = 10
+READ_MAX_AGE_S = 1.0
+SEND_WITHIN_S = 0.5
+"""How long after the permit the request may still leave. Later, the process was paused: refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRead:
+    """One complete read of an account. ``began_at`` is UNIX seconds, ``began`` monotonic."""
+
+    orders: Sequence[OrderSnapshot]
+    positions: Sequence[PositionSnapshot]
+    began_at: float
+    began: float
+
+
+class AccountDesk:
+    """One account at its broker. Reads are shared; writes are single shots.
+
+    Blocking broker calls run in worker threads: writes never queue behind reads.
+    """
+
+    def __init__(self, gateway: OrderGateway, clock: Clock, readers: Executor, writers: Executor) -> None:
+        self._gateway = gateway
+        self._clock = clock
+        self._readers = readers
+        self._writers = writers
+        self._window = SlidingWindow(ORDERS_PER_SECOND, 1.0)
+        self._last: AccountRead | None = None
+        self._reading: tuple[float, asyncio.Task[AccountRead]] | None = None
+
+    async def read(self, *, not_before: float | None = None) -> AccountRead:
+        """Return a read of orders and positions begun at ``not_before`` (monotonic) or later.
+
+        Without it, one at most a second old will do. Callers share what is under way.
+
+        Raises:
+            BrokerError: The broker did not answer, or not as documented: nothing is known.
+
+        """
+        if not_before is None:
+            not_before = self._clock.monotonic() - READ_MAX_AGE_S
+        if self._last is not None and self._last.began >= not_before:
+            return self._last
+        if self._reading is None or self._reading[0] < not_before or self._reading[1].done():
+            self._reading = (self._clock.monotonic(), asyncio.create_task(self._read()))
+        return await asyncio.shield(self._reading[1])
+
+    async def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
+        """Return quotes by symbol. Raises ``BrokerError``."""
+        return await self._in(self._readers, lambda: self._gateway.quotes(symbols))
+
+    async def confirm_owner(self, client_id: str) -> None:
+        """Check that the token is this client's.
+
+        Raises:
+            BrokerRejected: It is somebody else's.
+            BrokerError: The broker did not say.
+
+        """
+        owner = await self._in(self._readers, self._gateway.account_id)
+        if client_id and owner != client_id:
+            raise BrokerRejected(f"the access token belongs to {owner}, not to {client_id}: log in as {client_id}")
+
+    async def place(self, request: OrderRequest, permit: Callable[[], Awaitable[bool]]) -> WriteResult | None:
+        """Send one order: connect, ask ``permit``, write once. None when the permit was refused.
+
+        Raises:
+            BrokerUnavailable: Could not connect. The permit was not asked for.
+
+        """
+        await self._wait_for_budget()
+        wire = await self._in(self._writers, self._gateway.open_wire)
+        try:
+            if not await permit():
+                return None
+            permitted = self._clock.monotonic()
+            return await self._in(self._writers, lambda: self._send(wire, request, permitted))
+        finally:
+            wire.close()
+
+    def _send(self, wire: OrderWire, request: OrderRequest, permitted: float) -> WriteResult:
+        late = self._clock.monotonic() - permitted
+        if late > SEND_WITHIN_S:
+            return WriteResult(Outcome.NOT_SENT, message=f"held up {late:.1f} s after the permit: not sent")
+        return wire.place(request)
+
+    async def _wait_for_budget(self) -> None:
+        while (wait := self._window.wait_s(self._clock.monotonic())) > 0:
+            await self._clock.sleep(wait)
+        self._window.count(self._clock.monotonic())
+
+    async def _read(self) -> AccountRead:
+        began, began_at = self._clock.monotonic(), self._clock.time()
+        orders = await self._in(self._readers, self._gateway.orders)
+        positions = await self._in(self._readers, self._gateway.positions)
+        self._last = AccountRead(orders, positions, began_at, began)
+        return self._last
+
+    @staticmethod
+    async def _in(executor: Executor, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, call)
+
+
+class AccountDesks:
+    """The desks by account, each rebuilt when its account's credentials change."""
+
+    def __init__(self, make_gateway: Callable[[BrokerConfig], OrderGateway], clock: Clock) -> None:
+        self._make_gateway = make_gateway
+        self._clock = clock
+        self._readers = ThreadPoolExecutor(8, thread_name_prefix="broker-read")
+        self._writers = ThreadPoolExecutor(16, thread_name_prefix="broker-write")
+        self._desks: dict[int, tuple[BrokerConfig, AccountDesk]] = {}
+
+    def desk(self, config: BrokerConfig) -> AccountDesk:
+        """Return the desk of an account with these credentials."""
+        known = self._desks.get(config.account_id)
+        if known is not None and known[0] == config:
+            return known[1]
+        desk = AccountDesk(self._make_gateway(config), self._clock, self._readers, self._writers)
+        self._desks[config.account_id] = (config, desk)
+        return desk
+
+    def close(self) -> None:
+        """Let go of the threads without waiting for a broker that does not answer."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._writers.shutdown(wait=False, cancel_futures=True)

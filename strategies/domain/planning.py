@@ -1,0 +1,109 @@
+"""How much to send: from what the broker says we hold, never from what we think we hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from marketdata.domain.orders import PositionSnapshot, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What an exit still has to do.
+
+    Attributes:
+        product: The strategy's; the position's own is used when they differ without doubt.
+        quantity: Still to be exited, above zero.
+
+    """
+
+    symbol: str
+    product: str
+    is_long: bool
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnOrder:
+    """One of our orders that the position just read may or may not include."""
+
+    tag: str
+    symbol: str
+    product: str
+    side: Side
+    unfilled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send one order; ``shortfall`` is what the position did not cover."""
+
+    side: Side
+    product: str
+    quantity: int
+    shortfall: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """There is nothing to exit: the position is closed, or stands on the other side."""
+
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """Orders already on their way cover the whole position: look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The broker's answer does not say which position is meant."""
+
+    reason: str
+
+
+Plan = Send | Flat | Covered | Unclear
+
+
+def plan(need: Need, positions: Sequence[PositionSnapshot], own: Iterable[OwnOrder]) -> Plan:
+    """Return what to do for ``need``.
+
+    Args:
+        need: The exit's residual.
+        positions: A fresh, complete read of the account.
+        own: Our orders on the account that may still fill, or that finished after the read.
+
+    Returns:
+        ``Send`` never exceeds the position less everything of ours that may still shrink it,
+        so what we send can shrink the position but not turn it.
+
+    """
+    row = _row(need, positions)
+    if isinstance(row, Unclear):
+        return row
+    held = row.quantity if row else 0
+    size = held if need.is_long else -held
+    if row is None or size <= 0:
+        return Flat(held)
+    side = Side.SELL if need.is_long else Side.BUY
+    room = size - sum(
+        o.unfilled for o in own if (o.symbol, o.product, o.side) == (need.symbol, row.product, side)
+    )
+    if room <= 0:
+        return Covered()
+    quantity = min(need.quantity, room)
+    return Send(side, row.product, quantity, need.quantity - quantity)
+
+
+def _row(need: Need, positions: Sequence[PositionSnapshot]) -> PositionSnapshot | Unclear | None:
+    ours = [p for p in positions if p.symbol == need.symbol and p.quantity != 0]
+    same_product = [p for p in ours if p.product == need.product]
+    if same_product:
+        return same_product[0] if len(same_product) == 1 else Unclear("two position rows of one product")
+    other = [p for p in ours if (p.quantity > 0) == need.is_long]
+    if len(other) > 1:
+        products = ", ".join(sorted(p.product for p in other))
+        return Unclear(f"no {need.product} position in {need.symbol}, but several others: {products}")
+    return other[0] if other else None

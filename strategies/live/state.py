@@ -1,0 +1,236 @@
+"""Everything a user's page shows that the database knows, as plain rows.
+
+Every query starts from the user: no id that a client sent reaches it. Prices are not read
+here; they come from the cache and the feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Prefetch
+
+from marketdata.models import BrokerAccount, Instrument, Listener, ListenerEvent, Subscription
+from strategies.live import words
+from strategies.live.texts import decimals, milliseconds, price_text
+from strategies.models import Exit, Strategy, StrategyEvent
+
+Row = dict[str, Any]
+REPORT_AGE = timedelta(seconds=8)
+"""A listener reports every 2 s: older than this, nobody knows how it is."""
+
+_CLOSED_SHOWN = 10
+_EXITS_SHOWN = 20
+_EVENTS_SHOWN = 60
+
+
+@dataclass(slots=True)
+class State:
+    """The rows of one user's page."""
+
+    strategies: list[Row] = field(default_factory=list)
+    watch: list[Row] = field(default_factory=list)
+    exits: list[Row] = field(default_factory=list)
+    listeners: list[Row] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)  # newest first
+
+    @property
+    def symbols(self) -> set[str]:
+        return {row["symbol"] for row in (*self.strategies, *self.watch)}
+
+
+def read_state(user_id: int, now: datetime) -> State:
+    """Read one user's page. Blocks: about seven short queries."""
+    accounts = list(_accounts(user_id))
+    trouble = {account.pk: feed_trouble(account, now) for account in accounts}
+    exits = list(_exits(user_id))
+    return State(
+        strategies=[strategy_row(row, trouble[row.account_id]) for row in _strategies(user_id)],
+        watch=[_watch_row(row) for row in _watched(user_id)],
+        exits=[_exit_row(row) for row in exits],
+        listeners=[_listener_row(account, trouble[account.pk]) for account in accounts],
+        events=_events(user_id),
+    )
+
+
+def watch_holder(user_id: int) -> str:
+    """Return the holder under which a user's watch list subscribes."""
+    return f"watch:{user_id}"
+
+
+def one_strategy(user_id: int, pk: int, now: datetime) -> Row | None:
+    """Return the row of one of the user's strategies; None when it is not theirs."""
+    row = _own_strategies(user_id).filter(pk=pk).first()
+    return None if row is None else strategy_row(row, feed_trouble(row.account, now))
+
+
+def feed_trouble(account: BrokerAccount, now: datetime) -> str:
+    """Say why an account's prices are not being watched; empty when they are."""
+    if account.desired_state != BrokerAccount.DesiredState.RUNNING:
+        return "its listener is stopped"
+    listener = getattr(account, "listener", None)
+    if listener is None or listener.reported_at is None or now - listener.reported_at > REPORT_AGE:
+        return "the listeners are not running"
+    if listener.state == Listener.State.LOGIN_NEEDED:
+        return "log in at the broker again"
+    return "" if listener.state == Listener.State.CONNECTED else "the feed is not connected yet"
+
+
+# --- strategies -------------------------------------------------------------------------
+
+
+def strategy_row(strategy: Strategy, trouble: str) -> Row:
+    """Return a strategy as the page shows it."""
+    exit_ = next((row for row in strategy.exits.all() if row.epoch == strategy.epoch), None)
+    said = words.strategy_words(strategy, exit_, trouble)
+    tick_size = strategy.instrument.tick_size
+    return {
+        "id": strategy.pk,
+        "name": strategy.name,
+        "symbol": strategy.symbol,
+        "decimals": decimals(tick_size),
+        "account": str(strategy.account),
+        "simulated": strategy.account.broker in settings.SIMULATED_BROKERS,
+        "status": strategy.status,
+        "state": said.text,
+        "tone": said.tone,
+        "position": strategy.position,
+        "product": strategy.product,
+        "quantity": strategy.quantity,
+        "entry": price_text(strategy.entry_price, tick_size),
+        "stop": price_text(strategy.stop_loss, tick_size),
+        "sl_triggered": strategy.sl_triggered,
+        "can_start": strategy.status in ("draft", "closed", "suspended"),
+        "can_stop": strategy.status == "active",
+        "can_exit": strategy.status == "active" and strategy.position != "NONE",
+    }
+
+
+def _own_strategies(user_id: int) -> Any:
+    exits = Prefetch("exits", Exit.objects.prefetch_related("orders"))
+    return (
+        Strategy.objects.filter(user=user_id)
+        .select_related("instrument", "account", "account__listener")
+        .prefetch_related(exits)
+    )
+
+
+def _strategies(user_id: int) -> Iterable[Strategy]:
+    closed = Strategy.Status.CLOSED
+    yield from _own_strategies(user_id).exclude(status=closed).order_by("pk")
+    yield from _own_strategies(user_id).filter(status=closed).order_by("-pk")[:_CLOSED_SHOWN]
+
+
+# --- exits ------------------------------------------------------------------------------
+
+
+def _exits(user_id: int) -> Iterable[Exit]:
+    own = Exit.objects.filter(strategy__user=user_id).select_related("strategy__instrument")
+    return own.prefetch_related("orders").order_by("-pk")[:_EXITS_SHOWN]
+
+
+def _exit_row(exit_: Exit) -> Row:
+    said = words.exit_words(exit_)
+    tick_size = exit_.strategy.instrument.tick_size
+    return {
+        "id": exit_.pk,
+        "strategy": exit_.strategy_id,
+        "name": exit_.strategy.name,
+        "symbol": exit_.strategy.symbol,
+        "reason": exit_.reason,
+        "trigger": price_text(exit_.trigger_price, tick_size),
+        "quantity": exit_.quantity,
+        "status": exit_.state,
+        "state": said.text,
+        "tone": said.tone,
+        "at": milliseconds(exit_.created_at),
+        "filled": sum(row.filled_quantity for row in exit_.orders.all()),
+    }
+
+
+# --- listeners and what is watched ------------------------------------------------------
+
+
+def _accounts(user_id: int) -> Iterable[BrokerAccount]:
+    wanted = Count("subscriptions__instrument", distinct=True)
+    own = BrokerAccount.objects.filter(user=user_id).select_related("listener")
+    return own.annotate(wanted_count=wanted).order_by("pk")
+
+
+def _listener_row(account: BrokerAccount, trouble: str) -> Row:
+    listener: Listener | None = getattr(account, "listener", None)
+    running = account.desired_state == BrokerAccount.DesiredState.RUNNING
+    said = words.listener_words(listener, wanted=running)
+    silent = running and trouble == "the listeners are not running"
+    return {
+        "id": account.pk,
+        "name": str(account),
+        "broker": account.get_broker_display(),
+        "simulated": account.broker in settings.SIMULATED_BROKERS,
+        "running": running,
+        "state": "Not reporting: start the listeners" if silent else said.text,
+        "tone": words.BAD if silent else said.tone,
+        "connected": not silent and listener is not None and listener.state == Listener.State.CONNECTED,
+        "subscribed": 0 if silent or listener is None else listener.subscription_count,
+        "wanted": getattr(account, "wanted_count", 0),
+        "last_tick_at": None if listener is None else milliseconds(listener.last_tick_at),
+        "reconnects": 0 if listener is None else listener.reconnect_attempts,
+        "error": "" if listener is None else listener.last_error,
+    }
+
+
+def _watched(user_id: int) -> Iterable[Subscription]:
+    rows = Subscription.objects.filter(account__user=user_id, holder=watch_holder(user_id))
+    return rows.select_related("account", "instrument").order_by("pk")
+
+
+def _watch_row(row: Subscription) -> Row:
+    instrument: Instrument = row.instrument
+    return {
+        "id": row.pk,
+        "symbol": instrument.symbol,
+        "name": instrument.name,
+        "type": instrument.get_instrument_type_display(),
+        "decimals": decimals(instrument.tick_size),
+        "account": str(row.account),
+    }
+
+
+# --- events -----------------------------------------------------------------------------
+
+
+def _events(user_id: int) -> list[Row]:
+    of_strategies = StrategyEvent.objects.filter(strategy__user=user_id).select_related("strategy__instrument")
+    of_feeds = ListenerEvent.objects.filter(account__user=user_id).select_related("account")
+    rows = [strategy_event_row(event) for event in of_strategies.order_by("-pk")[:_EVENTS_SHOWN]]
+    rows += [_listener_event_row(event) for event in of_feeds.order_by("-pk")[: _EVENTS_SHOWN // 2]]
+    return sorted(rows, key=lambda row: (row["at"], row["id"]), reverse=True)[:_EVENTS_SHOWN]
+
+
+def strategy_event_row(event: StrategyEvent) -> Row:
+    """Return something that happened to a strategy as the page shows it."""
+    said = words.event_words(event.kind, event.detail)
+    return {
+        "id": f"s{event.pk}",
+        "at": milliseconds(event.at),
+        "subject": str(event.strategy),
+        "strategy": event.strategy_id,
+        "text": said.text,
+        "tone": said.tone,
+    }
+
+
+def _listener_event_row(event: ListenerEvent) -> Row:
+    said = words.event_words(event.kind, event.detail)
+    return {
+        "id": f"l{event.pk}",
+        "at": milliseconds(event.at),
+        "subject": str(event.account),
+        "strategy": None,
+        "text": said.text,
+        "tone": said.tone,
+    }

@@ -1,0 +1,130 @@
+"""What a state means, in words for the person whose money it is.
+
+Wording is careful: "sold" only after a fill, "not confirmed" while nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from marketdata.models import Listener
+from strategies.domain.exits import ExitState, OrderState
+from strategies.models import Exit, ExitOrder, Strategy
+from strategies.reporting import sentence
+
+QUIET, GOOD, BUSY, BAD = "quiet", "good", "busy", "bad"
+
+_ORDER = {
+    "planned": "Exit order being prepared",
+    "sending": "Sending the exit order",
+    "unknown": "Order sent, no answer: it may be live",
+    "acked": "Order accepted, not filled yet",
+    "live": "Order at the exchange, not filled yet",
+    "cancelling": "Cancelling the order",
+    "filled": "Order filled",
+    "cancelled": "Order cancelled",
+    "rejected": "Order rejected",
+    "void": "Order never sent",
+    "lost": "Order not found at the broker",
+}
+_EVENTS = {
+    "started": "Started: the stop is armed",
+    "stopped": "Stopped: the stop is off",
+    "sl_triggered": "Stop touched",
+    "exit_asked": "Exit asked for",
+    "order_planned": "Exit order prepared",
+    "exit_done": "Exit finished",
+    "exit_aborted": "Exit ended without an order",
+    "needs_human": "Needs you",
+    "stop_moved": "Stop moved",
+    "closed": "Closed",
+    "connected": "Feed connected",
+    "disconnected": "Feed disconnected",
+    "error": "Feed trouble",
+    "login_needed": "Log in at the broker again",
+}
+_BAD_EVENTS = frozenset({"needs_human", "exit_aborted", "order_unknown", "order_rejected", "order_lost", "login_needed"})
+_BUSY_EVENTS = frozenset({"sl_triggered", "disconnected", "error", "exit_asked"})
+_GOOD_EVENTS = frozenset({"exit_done", "order_filled", "connected", "started"})
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text and how it is meant: ``quiet good busy bad``."""
+
+    text: str
+    tone: str = QUIET
+
+
+def strategy_words(strategy: Strategy, exit_: Exit | None, feed_trouble: str) -> Words:
+    """Say how a strategy stands.
+
+    Args:
+        strategy: The row.
+        exit_: The exit of its present arming, if any, with its orders.
+        feed_trouble: Why its price is not being watched; empty when it is.
+
+    """
+    if strategy.status == Strategy.Status.ACTIVE:
+        if strategy.position == Strategy.Position.NONE:
+            return Words("Watched only: no position, so nothing is sold")
+        return Words(f"Armed, but not watched: {feed_trouble}", BAD) if feed_trouble else Words("Armed", GOOD)
+    if strategy.status in (Strategy.Status.EXITING, Strategy.Status.CLOSED) and exit_ is not None:
+        return exit_words(exit_)
+    if strategy.status == Strategy.Status.SUSPENDED:
+        return Words("Suspended: the stop is off until you start it", BAD)
+    if strategy.status == Strategy.Status.DRAFT:
+        return Words("Not started: the stop is off")
+    return Words("Stopped: the stop is off" if strategy.status == Strategy.Status.CLOSED else "Exiting")
+
+
+def exit_words(exit_: Exit) -> Words:
+    """Say how an exit stands, with the sentence that other programs are told too."""
+    orders = sorted(exit_.orders.all(), key=lambda order: order.pk)
+    return Words(sentence(exit_, orders).removesuffix("."), _exit_tone(exit_, orders))
+
+
+def _exit_tone(exit_: Exit, orders: list[ExitOrder]) -> str:
+    if exit_.state in (ExitState.NEEDS_HUMAN, ExitState.ABORTED):
+        return BAD
+    if exit_.state == ExitState.DONE:
+        return GOOD
+    return BAD if orders and orders[-1].state in (OrderState.UNKNOWN, OrderState.REJECTED) else BUSY
+
+
+def listener_words(listener: Listener | None, *, wanted: bool) -> Words:
+    """Say how an account's feed stands."""
+    if not wanted:
+        return Words("Stopped")
+    if listener is None or listener.reported_at is None:
+        return Words("Waiting for the listeners to start", BUSY)
+    tones = {"connected": GOOD, "connecting": BUSY, "login_needed": BAD}
+    return Words(listener.get_state_display(), tones.get(listener.state, QUIET))
+
+
+def event_words(kind: str, detail: Mapping[str, Any]) -> Words:
+    """Say what happened."""
+    text = _EVENTS.get(kind) or _ORDER.get(kind.removeprefix("order_")) or kind.replace("_", " ").capitalize()
+    return Words(text + _because(detail_words(detail)), _event_tone(kind))
+
+
+def detail_words(detail: Mapping[str, Any]) -> str:
+    """Put an event's particulars into one short line; times and ids stay in the record."""
+    for key in ("text", "message", "error", "reason"):
+        if detail.get(key):
+            return str(detail[key])
+    shown = ("side", "quantity", "filled", "price", "stop", "stop_loss", "from", "to", "average_price", "tag")
+    return ", ".join(f"{key.replace('_', ' ')} {detail[key]}" for key in shown if detail.get(key))
+
+
+def _event_tone(kind: str) -> str:
+    for tone, kinds in ((BAD, _BAD_EVENTS), (BUSY, _BUSY_EVENTS), (GOOD, _GOOD_EVENTS)):
+        if kind in kinds:
+            return tone
+    return QUIET
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""

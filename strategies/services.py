@@ -1,0 +1,183 @@
+"""The only writers of a strategy's life.
+
+Synchronous and database-only: no broker is called, no listener and no Redis is needed. The
+listeners find what was written within two seconds, sooner when a hint gets through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from marketdata.models import BrokerAccount
+from marketdata.subscriptions import SubscriptionManager
+from strategies.announcing import LayerAnnouncer
+from strategies.domain.exits import ExitState
+from strategies.models import Exit, Strategy, StrategyEvent
+from strategies.reporting import exit_body, strategy_body
+
+By = AbstractBaseUser | AnonymousUser | None
+_STARTABLE = (Strategy.Status.DRAFT, Strategy.Status.CLOSED, Strategy.Status.SUSPENDED)
+_subscriptions = SubscriptionManager()
+_announcer = LayerAnnouncer()
+
+
+class StrategyError(Exception):
+    """What was asked cannot be done; the text says why, for a person."""
+
+
+def start_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
+    """Arm a strategy: a new epoch, its subscription, and a running account, in one transaction.
+
+    Raises:
+        StrategyError: Incomplete, already active, or being exited.
+
+    """
+    _check_complete(strategy)
+    with transaction.atomic():
+        started = Strategy.objects.filter(pk=strategy.pk, status__in=_STARTABLE).update(
+            status=Strategy.Status.ACTIVE, epoch=F("epoch") + 1, sl_triggered=False, sl_trigger_price=None
+        )
+        if not started:
+            raise StrategyError(_why_not(strategy, "started"))
+        _subscriptions.on_strategy_started(strategy.pk, strategy.account_id, strategy.instrument_id)
+        BrokerAccount.objects.filter(
+            pk=strategy.account_id, desired_state=BrokerAccount.DesiredState.STOPPED
+        ).update(desired_state=BrokerAccount.DesiredState.RUNNING)
+        return _changed(strategy, "started", by, {"stop_loss": str(strategy.stop_loss)})
+
+
+def stop_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
+    """Disarm a strategy and let go of its subscription. Its position is left as it is.
+
+    Raises:
+        StrategyError: Not active; an exit that has begun is not called back.
+
+    """
+    with transaction.atomic():
+        if not Strategy.objects.filter(pk=strategy.pk, status=Strategy.Status.ACTIVE).exists():
+            raise StrategyError(_why_not(strategy, "stopped"))
+        close_strategy(strategy)
+        return _changed(strategy, "stopped", by, {})
+
+
+def update_stop(strategy: Strategy, stop_loss: Decimal, *, by: By = None) -> Strategy:
+    """Move the stop. On an active strategy that is a new epoch, so no decision on the old one counts.
+
+    Raises:
+        StrategyError: Not a positive multiple of the tick size, or the strategy is being exited.
+
+    """
+    stop = _checked_stop(strategy, stop_loss)
+    with transaction.atomic():
+        old = Strategy.objects.values_list("stop_loss", flat=True).get(pk=strategy.pk)
+        moved = (
+            Strategy.objects.filter(pk=strategy.pk)
+            .exclude(status=Strategy.Status.EXITING)
+            .update(stop_loss=stop, epoch=F("epoch") + 1)
+        )
+        if not moved:
+            raise StrategyError(_why_not(strategy, "changed"))
+        return _changed(strategy, "stop_moved", by, {"from": str(old), "to": str(stop)})
+
+
+def exit_now(strategy: Strategy, *, by: By = None) -> Strategy:
+    """Record the wish to leave the position at once; the listeners send the order.
+
+    Raises:
+        StrategyError: Not active, without a position, or already being exited.
+
+    """
+    if strategy.position == Strategy.Position.NONE or not strategy.quantity:
+        raise StrategyError(f"{strategy} has no position to exit.")
+    with transaction.atomic():
+        claimed = Strategy.objects.filter(pk=strategy.pk, status=Strategy.Status.ACTIVE).update(
+            status=Strategy.Status.EXITING
+        )
+        if not claimed:
+            raise StrategyError(_why_not(strategy, "exited"))
+        strategy.refresh_from_db()
+        row = create_exit(strategy, "manual", timezone.now(), None, {"source": "manual", "by": str(by or "")})
+        transaction.on_commit(
+            lambda: _announcer.tell(strategy.user_id, "exit", exit_body(row)), robust=True
+        )
+        return _changed(strategy, "exit_asked", by, {})
+
+
+def create_exit(
+    strategy: Strategy, reason: str, at: datetime, price: Decimal | None, evidence: Mapping[str, Any]
+) -> Exit:
+    """Insert the intent of a strategy that was just claimed; the caller holds the transaction."""
+    return Exit.objects.create(
+        strategy=strategy,
+        epoch=strategy.epoch,
+        reason=reason,
+        trigger_price=price,
+        quantity=strategy.quantity,
+        state=ExitState.TRIGGERED,
+        evidence=dict(evidence),
+        created_at=at,
+        updated_at=at,
+    )
+
+
+def close_strategy(strategy: Strategy, *, position_is_closed: bool = False) -> None:
+    """Close a strategy and let go of its subscription; the caller holds the transaction."""
+    fields: dict[str, Any] = {"status": Strategy.Status.CLOSED}
+    if position_is_closed:
+        fields["position"] = Strategy.Position.NONE
+    Strategy.objects.filter(pk=strategy.pk).update(**fields)
+    _subscriptions.on_strategy_stopped(strategy.pk)
+
+
+def _check_complete(strategy: Strategy) -> None:
+    if strategy.account.user_id != strategy.user_id:
+        raise StrategyError(f"{strategy.account} belongs to another user.")
+    if strategy.account.broker != strategy.instrument.broker:
+        raise StrategyError(
+            f"{strategy.instrument} is listed by {strategy.instrument.get_broker_display()}, "
+            f"but {strategy.account} is an account of {strategy.account.get_broker_display()}."
+        )
+    if strategy.position == Strategy.Position.NONE:
+        return  # watched only; nothing can trigger
+    if not strategy.quantity:
+        raise StrategyError(f"{strategy} has a position but no quantity: set the quantity held.")
+    if strategy.stop_loss is None:
+        raise StrategyError(f"{strategy} has a position but no stop-loss: set one.")
+    _checked_stop(strategy, strategy.stop_loss)
+
+
+def _checked_stop(strategy: Strategy, stop_loss: Decimal) -> Decimal:
+    stop = Decimal(stop_loss)
+    if not stop.is_finite() or stop <= 0:
+        raise StrategyError(f"Stop-loss {stop_loss} must be above zero.")
+    tick = Decimal(strategy.instrument.tick_size)
+    if tick > 0 and stop % tick:
+        raise StrategyError(f"Stop-loss {stop_loss} must be a multiple of the tick size {tick.normalize():f}.")
+    return stop
+
+
+def _why_not(strategy: Strategy, verb: str) -> str:
+    status = Strategy.objects.values_list("status", flat=True).get(pk=strategy.pk)
+    if status == Strategy.Status.EXITING:
+        return f"{strategy} is already being exited and cannot be {verb}."
+    return f"{strategy} is {status} and cannot be {verb}."
+
+
+def _changed(strategy: Strategy, kind: str, by: By, detail: Mapping[str, Any]) -> Strategy:
+    who = str(by) if by else ""
+    StrategyEvent.objects.create(
+        strategy=strategy, at=timezone.now(), kind=kind, detail={**detail, "by": who}
+    )
+    strategy.refresh_from_db()
+    body = strategy_body(strategy)
+    transaction.on_commit(lambda: _announcer.tell(strategy.user_id, "strategy", body), robust=True)
+    transaction.on_commit(_subscriptions.hint, robust=True)
+    return strategy
