@@ -32,7 +32,7 @@ run: install ## Start everything: simulator, demo user, listeners and the page
 	@$(BIN)/python -m project.demo
 
 test: install ## Run every test whose parts exist here, naming what is skipped
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 fmt: install ## Format and mend what can be mended by machine
 	$(BIN)/ruff check --fix --exit-zero --quiet .

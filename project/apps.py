@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core import checks
 
 
 class ProjectConfig(AppConfig):
     name = "project"
     verbose_name = "Tickguard"
+
+    def ready(self) -> None:
+        from project.checks import daphne_is_current
+
+        checks.register(daphne_is_current)

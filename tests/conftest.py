@@ -18,6 +18,18 @@ from tests.support.valkey import PrivateValkey, private_valkey
 TOKENS = {"NSE:INFY": "408065", "NSE:RELIANCE": "738561", "NSE:SBIN": "779521"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="fail when a test was skipped: for CI")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    assert reporter is not None
+    if session.config.getoption("--no-skips") and reporter.stats.get("skipped"):
+        reporter.write_line("--no-skips: every test must run here; see the skips below", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """Use the file of ``tests.environment`` as it is, for Django would take memory instead."""

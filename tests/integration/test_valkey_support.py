@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.support.valkey import PrivateValkey
 
@@ -17,7 +19,7 @@ def test_it_comes_back_where_it_was(valkey: PrivateValkey) -> None:
 
 def test_frozen_it_accepts_and_does_not_answer(valkey: PrivateValkey) -> None:
     valkey.freeze()
-    hasty = redis.Redis(port=valkey.port, socket_timeout=0.1, retry=None)
+    hasty = redis.Redis(port=valkey.port, socket_timeout=0.1, retry=Retry(NoBackoff(), 0))
     with pytest.raises(redis.TimeoutError):
         hasty.ping()
     valkey.thaw()

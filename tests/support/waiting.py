@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 INTERVAL_S = 0.02
@@ -35,13 +35,13 @@ def eventually(condition: Callable[[], T], timeout: float = 5.0) -> T:
         time.sleep(INTERVAL_S)
 
 
-async def eventually_async(condition: Callable[[], T | Awaitable[T]], timeout: float = 5.0) -> T:
+async def eventually_async(condition: Callable[[], Any], timeout: float = 5.0) -> Any:
     """As ``eventually``, leaving the event loop free; the condition may be a coroutine function."""
     deadline = time.monotonic() + timeout
     while True:
         try:
             found = condition()
-            value: T = await found if inspect.isawaitable(found) else found
+            value = await found if inspect.isawaitable(found) else found
             seen: object = value
             if value:
                 return value
