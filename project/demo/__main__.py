@@ -1,0 +1,91 @@
+"""What `make run` runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from project.demo import dotenv, ports, supervisor
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WEB_PORT = 8000
+
+
+class AlreadyRunning(Exception):
+    """Another `make run` of this folder."""
+
+
+def main() -> int:
+    """Prepare, migrate, run; return the exit code: 0 stopped by a person, 1 a process ended, 2 refused."""
+    try:
+        with only_one(ROOT / ".run"):
+            prepared = dotenv.prepare(ROOT / ".env", os.environ)
+            web_port = ports.choose(int(os.environ.get("PORT") or WEB_PORT))
+            variables = {
+                **prepared.variables,
+                "PYTHONUNBUFFERED": "1",
+                "DJANGO_SETTINGS_MODULE": "project.settings",
+            }
+            migrate(variables)
+            return supervisor.run(supervisor.commands(web_port, prepared.redis_port), variables)
+    except (dotenv.RealBrokers, AlreadyRunning, OSError) as exc:
+        print(f"make run: {exc}", file=sys.stderr)
+        return 2
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold this folder's lock.
+
+    Raises:
+        AlreadyRunning: Held by another.
+
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / "demo.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise AlreadyRunning("already running in this folder: stop it with Ctrl-C there first.") from exc
+        yield
+
+
+def migrate(variables: Mapping[str, str]) -> None:
+    """Bring the database up to date.
+
+    Raises:
+        RealBrokers: It holds an account that may trade for real: the simulator must not act for it.
+
+    """
+    os.environ.update(variables)
+    import django
+    from django.core.management import call_command
+    from django.db import connection
+
+    django.setup()
+    refuse_live_accounts()
+    call_command("migrate", verbosity=0)
+    connection.close()  # the processes are forked from here
+
+
+def refuse_live_accounts() -> None:
+    from django.db import connection
+
+    from marketdata.models import BrokerAccount
+
+    if BrokerAccount._meta.db_table not in connection.introspection.table_names():
+        return
+    account = BrokerAccount.objects.filter(live=True).first()
+    if account:
+        raise dotenv.RealBrokers(
+            f"the database holds the live account {account}: its exits would go to the simulator. "
+            "Set DATABASE_URL to another database for the demo, or take `live` off that account."
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

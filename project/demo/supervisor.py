@@ -1,0 +1,39 @@
+"""All processes of the demo under honcho: they start together and end together."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+
+from honcho.manager import Manager
+
+INTERRUPTED = (130, 143)  # honcho's words for SIGINT and SIGTERM: a person asked
+
+
+def commands(web_port: int, redis_port: int | None) -> dict[str, Sequence[str]]:
+    """Return each process's command line by name."""
+    manage = (sys.executable, "manage.py")
+    daphne = (sys.executable, "-m", "daphne", "--bind", "127.0.0.1", "--port", str(web_port))
+    redis = (*manage, "embedded_redis", "--port", str(redis_port), "--parent", str(os.getpid()))
+    return {
+        **({"redis": redis} if redis_port else {}),
+        "simulator": (*manage, "run_simulator"),
+        "listeners": (*manage, "run_listeners"),
+        # The pings drop a browser that vanished within 15 s instead of 50.
+        "web": (*daphne, "--ping-interval", "5", "--ping-timeout", "10", "project.asgi:application"),
+        "demo": (*manage, "demo", "--url", f"http://127.0.0.1:{web_port}/"),
+    }
+
+
+def run(processes: Mapping[str, Sequence[str]], variables: Mapping[str, str]) -> int:
+    """Run them until one ends or a person interrupts; return 0 only for the latter."""
+    manager = Manager()
+    for name, command in processes.items():
+        manager.add_process(name, f"exec {shlex.join(command)}", env=dict(variables))
+    manager.loop()
+    if manager.returncode in INTERRUPTED:
+        return 0
+    print("One of the processes ended, so all were stopped: see its last lines above.", file=sys.stderr)
+    return 1
