@@ -10,7 +10,14 @@ from typing import TypeVar
 
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import BrokerRejected
-from marketdata.domain.orders import OrderRequest, OrderSnapshot, Outcome, PositionSnapshot, Quote, WriteResult
+from marketdata.domain.orders import (
+    OrderRequest,
+    OrderSnapshot,
+    Outcome,
+    PositionSnapshot,
+    Quote,
+    WriteResult,
+)
 from marketdata.ports import BrokerConfig, OrderGateway, OrderWire
 from strategies.domain.budget import SlidingWindow
 
@@ -18,6 +25,9 @@ T = TypeVar("T")
 
 ORDERS_PER_SECOND = 10
 READ_MAX_AGE_S = 1.0
+READ_SPACING_S = 0.25
+"""Least time between the beginnings of two reads: the broker counts them."""
+
 SEND_WITHIN_S = 0.5
 """How long after the permit the request may still leave. Later, the process was paused: refuse."""
 
@@ -45,7 +55,8 @@ class AccountDesk:
         self._writers = writers
         self._window = SlidingWindow(ORDERS_PER_SECOND, 1.0)
         self._last: AccountRead | None = None
-        self._reading: tuple[float, asyncio.Task[AccountRead]] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._owner_confirmed = False
 
     async def read(self, *, not_before: float | None = None) -> AccountRead:
         """Return a read of orders and positions begun at ``not_before`` (monotonic) or later.
@@ -58,27 +69,33 @@ class AccountDesk:
         """
         if not_before is None:
             not_before = self._clock.monotonic() - READ_MAX_AGE_S
-        if self._last is not None and self._last.began >= not_before:
-            return self._last
-        if self._reading is None or self._reading[0] < not_before or self._reading[1].done():
-            self._reading = (self._clock.monotonic(), asyncio.create_task(self._read()))
-        return await asyncio.shield(self._reading[1])
+        while self._last is None or self._last.began < not_before:
+            # One read at a time: a caller for whom the running one began too early joins the next.
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read())
+            await asyncio.shield(self._reading)
+        return self._last
 
     async def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
         """Return quotes by symbol. Raises ``BrokerError``."""
         return await self._in(self._readers, lambda: self._gateway.quotes(symbols))
 
     async def confirm_owner(self, client_id: str) -> None:
-        """Check that the token is this client's.
+        """Check, once, that the token is this client's: swapped credentials sell another's shares.
 
         Raises:
             BrokerRejected: It is somebody else's.
             BrokerError: The broker did not say.
 
         """
+        if self._owner_confirmed or not client_id:
+            return
         owner = await self._in(self._readers, self._gateway.account_id)
-        if client_id and owner != client_id:
-            raise BrokerRejected(f"the access token belongs to {owner}, not to {client_id}: log in as {client_id}")
+        if owner != client_id:
+            raise BrokerRejected(
+                f"the access token belongs to {owner}, not to {client_id}: log in as {client_id}"
+            )
+        self._owner_confirmed = True
 
     async def place(self, request: OrderRequest, permit: Callable[[], Awaitable[bool]]) -> WriteResult | None:
         """Send one order: connect, ask ``permit``, write once. None when the permit was refused.
@@ -108,12 +125,13 @@ class AccountDesk:
             await self._clock.sleep(wait)
         self._window.count(self._clock.monotonic())
 
-    async def _read(self) -> AccountRead:
+    async def _read(self) -> None:
+        if self._last is not None:
+            await self._clock.sleep(self._last.began + READ_SPACING_S - self._clock.monotonic())
         began, began_at = self._clock.monotonic(), self._clock.time()
         orders = await self._in(self._readers, self._gateway.orders)
         positions = await self._in(self._readers, self._gateway.positions)
         self._last = AccountRead(orders, positions, began_at, began)
-        return self._last
 
     @staticmethod
     async def _in(executor: Executor, call: Callable[[], T]) -> T:

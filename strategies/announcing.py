@@ -32,8 +32,10 @@ class LayerAnnouncer:
         message = {"type": "live.message", "source": "", "n": 0, "kind": kind, "body": dict(body)}
         try:
             async_to_sync(layer.group_send)(f"live.user.{user_id}", message)
-        except Exception:  # noqa: BLE001 - whatever the layer's backend raises, the commit stands
-            logger.warning("could not tell the page: it shows the change with its next snapshot", exc_info=True)
+        except Exception:  # whatever the layer's backend raises, the commit stands
+            logger.warning(
+                "could not tell the page: it shows the change with its next snapshot", exc_info=True
+            )
 
     def publish(self, channel: str, message: Mapping[str, Any]) -> None:
         """Other programs hear of breaches only, and those are the listeners' business."""

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
-from django.db import OperationalError, close_old_connections
+from django.db import OperationalError
 
+from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import BrokerError
-from marketdata.domain.orders import OrderRequest, OrderSnapshot, Outcome, Side, WriteResult
+from marketdata.domain.orders import OrderSnapshot, Outcome, WriteResult
 from strategies.accounts import AccountDesk, AccountDesks, AccountRead
 from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.planning import Covered, Flat, Plan, Send, Unclear, plan
 from strategies.domain.steps import (
     AskHuman,
-    ExitRecord,
     Finish,
     OrderRecord,
     PlanOrder,
@@ -58,7 +58,7 @@ class ExitEngine:
         self._desks = desks
         self._clock = clock
         self.monitor = StopLossMonitor(self.on_breach, clock)
-        self._database = ThreadPoolExecutor(1, thread_name_prefix="exit-journal")
+        self._database = DatabaseThread("exit-journal")
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._nudges: dict[int, asyncio.Event] = {}
@@ -74,7 +74,9 @@ class ExitEngine:
         """Recover every exit and arm every stop; return when that is done, before any tick is read."""
         interrupted = await self._db(self._journal.recover_sending)
         if interrupted:
-            logger.warning("%d order(s) were interrupted while being sent: looking for them at the broker", interrupted)
+            logger.warning(
+                "%d order(s) were interrupted while being sent: looking for them at the broker", interrupted
+            )
         await self._reconcile()
         self._reconciler = asyncio.create_task(self._reconcile_forever(), name="exit-reconciler")
 
@@ -89,7 +91,7 @@ class ExitEngine:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         self._desks.close()
-        self._database.shutdown(wait=True)
+        self._database.close()
 
     def wake(self) -> None:
         """Look at the database now instead of within two seconds."""
@@ -146,7 +148,9 @@ class ExitEngine:
                 exit_id = await self._db(lambda: self._journal.open_exit(breach))
                 break
             except OperationalError:
-                logger.critical("breach of strategy %s is not committed yet", breach.stop.strategy_id, exc_info=True)
+                logger.critical(
+                    "breach of strategy %s is not committed yet", breach.stop.strategy_id, exc_info=True
+                )
                 await self._clock.sleep(0.1)
         if exit_id is None:
             self.wake()  # disarmed or edited meanwhile: arm what is there now
@@ -176,7 +180,9 @@ class ExitEngine:
                     return
                 failing_since = None
             except BrokerError as exc:
-                failing_since = await self._failed(exit_id, f"The broker cannot be read: {exc}", failing_since)
+                failing_since = await self._failed(
+                    exit_id, f"The broker cannot be read: {exc}", failing_since
+                )
             except Exception as exc:
                 logger.exception("exit %s: step failed", exit_id)
                 failing_since = await self._failed(exit_id, f"An exit step failed: {exc}", failing_since)
@@ -224,7 +230,7 @@ class ExitEngine:
         decision = await self._decide(task, read)
         match decision:
             case Send():
-                held = sum(abs(p.quantity) for p in read.positions if _is_row(p, task, decision))
+                held = _held(read, task, decision)
                 planned = await self._db(
                     lambda: self._journal.plan_order(task.record.id, decision, held, read.began_at)
                 )
@@ -293,7 +299,7 @@ class ExitEngine:
         for order in step.orders:
             row = find_in_book(order, list(read.orders))
             if row is not None:
-                found += await self._db(lambda o=order, r=row: self._journal.record_book(o, r))  # type: ignore[misc]
+                found += await self._db(partial(self._journal.record_book, order, row))
         if not found:
             await self._wait(nudge, _rest(step, self._clock.time()), clear=False)
 
@@ -309,7 +315,10 @@ class ExitEngine:
     # --- helpers ------------------------------------------------------------------------
 
     async def _desk(self, account_id: int) -> AccountDesk:
-        return self._desks.desk(await self._db(lambda: self._journal.config(account_id)))
+        config = await self._db(lambda: self._journal.config(account_id))
+        desk = self._desks.desk(config)
+        await desk.confirm_owner(config.client_id)
+        return desk
 
     def _nudge(self, exit_id: int) -> None:
         if (event := self._nudges.get(exit_id)) is not None:
@@ -327,7 +336,7 @@ class ExitEngine:
 
     async def _db(self, unit: Callable[[], T]) -> T:
         """Run one unit of database work on the journal's own thread and connection."""
-        return await asyncio.get_running_loop().run_in_executor(self._database, _clean, unit)
+        return await self._database.run(unit)
 
     async def _quietly(self, unit: Callable[[], Any]) -> None:
         try:
@@ -336,10 +345,17 @@ class ExitEngine:
             logger.critical("the database cannot be written", exc_info=True)
 
 
-def _clean(unit: Callable[[], T]) -> T:
-    """A connection that broke stays broken in a long-lived process unless it is dropped."""
-    close_old_connections()
-    try:
-        return unit()
-    finally:
-        close_old_connections()
+def _held(read: AccountRead, task: ExitTask, decision: Send) -> int:
+    """Return the unsigned quantity of the position row that the plan was made from."""
+    return sum(
+        abs(position.quantity)
+        for position in read.positions
+        if position.symbol == task.need.symbol and position.product == decision.product
+    )
+
+
+def _rest(step: Watch, now: float) -> float:
+    """Return how long to wait before the next look: every second at first, then every three."""
+    unknown = any(order.state in (OrderState.SENDING, OrderState.UNKNOWN) for order in step.orders)
+    oldest = min((order.sent_at for order in step.orders if order.sent_at is not None), default=now)
+    return UNKNOWN_POLL_S if unknown and now - oldest > 10 else POLL_S

@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from marketdata.domain.clock import Clock
-from marketdata.domain.orders import OrderSnapshot, RejectClass, Side, WriteResult
+from marketdata.domain.orders import OrderRequest, OrderSnapshot, RejectClass, Side, WriteResult
 from marketdata.domain.prices import to_rupees, to_units
 from marketdata.models import BrokerAccount
 from marketdata.ports import BrokerConfig
@@ -96,9 +96,18 @@ class Journal:
     def armed_stops(self) -> list[Stop]:
         """Return every stop that has to be watched."""
         rows = Strategy.objects.filter(
-            status=Strategy.Status.ACTIVE, position__in=("BOUGHT", "SOLD"), stop_loss__isnull=False, quantity__gt=0
+            status=Strategy.Status.ACTIVE,
+            position__in=("BOUGHT", "SOLD"),
+            stop_loss__isnull=False,
+            quantity__gt=0,
         ).values_list(
-            "id", "epoch", "user_id", "instrument__exchange", "instrument__tradingsymbol", "stop_loss", "position"
+            "id",
+            "epoch",
+            "user_id",
+            "instrument__exchange",
+            "instrument__tradingsymbol",
+            "stop_loss",
+            "position",
         )
         return [
             Stop(pk, epoch, user, f"{exchange}:{symbol}", to_units(stop), position == "BOUGHT")
@@ -123,6 +132,13 @@ class Journal:
         need = Need(strategy.symbol, strategy.product, strategy.position == "BOUGHT", max(record.residual, 0))
         refusal = self._may_trade(strategy)
         return ExitTask(record, strategy.user_id, strategy.account_id, need, refusal, row.concern)
+
+    def request(self, order_id: int) -> OrderRequest:
+        """Return a planned order as it is to be sent."""
+        row = ExitOrder.objects.select_related("exit__strategy__instrument").get(pk=order_id)
+        return OrderRequest(
+            row.tag, row.exit.strategy.symbol, Side(row.side), row.quantity, row.product, row.price
+        )
 
     def config(self, account_id: int) -> BrokerConfig:
         """Return an account's present credentials."""
@@ -160,10 +176,8 @@ class Journal:
     def plan_order(self, exit_id: int, plan: Send, position: int, read_at: float) -> bool:
         """Commit a planned order; False when the exposure rule leaves no room for it.
 
-        Args:
-            position: What the broker's row says is held, unsigned.
-            read_at: When that read began, UNIX seconds.
-
+        ``position`` is what the broker's row says is held, unsigned; ``read_at`` (UNIX seconds)
+        is when that read began.
         """
         with transaction.atomic():
             # The row lock makes two planners on PostgreSQL take turns; SQLite has one writer anyway.
@@ -212,13 +226,13 @@ class Journal:
             # The book overtook the reply; the broker's id is still worth keeping.
             ExitOrder.objects.filter(pk=order_id, broker_order_id="").update(broker_order_id=result.order_id)
 
-    def record_book(self, order: OrderRecord, snapshot: OrderSnapshot) -> None:
-        """Commit what the broker's book says of an order, if that is news."""
+    def record_book(self, order: OrderRecord, snapshot: OrderSnapshot) -> bool:
+        """Commit what the broker's book says of an order; True when it was news."""
         state = state_in_book(snapshot)
         if state is OrderState.LIVE and order.state is OrderState.CANCELLING:
             state = OrderState.CANCELLING
         if (state, snapshot.filled_quantity) == (order.state, order.filled):
-            return
+            return False
         fields: dict[str, Any] = {
             "broker_order_id": snapshot.order_id,
             "filled_quantity": snapshot.filled_quantity,
@@ -227,7 +241,7 @@ class Journal:
         }
         if state is OrderState.REJECTED:
             fields["reject_class"] = RejectClass.HUMAN  # refused after acceptance: the book gives no class
-        self._order_to(order.id, state, **fields)
+        return self._order_to(order.id, state, **fields)
 
     def void(self, order_id: int, reason: str) -> None:
         """Commit that a planned order will never be sent."""
@@ -313,7 +327,12 @@ class Journal:
             self._announcer.publish(f"strategies:{user_id}", _sl_triggered(row))
 
     def _alert(self, row: Exit, text: str) -> None:
-        body = {"strategy": row.strategy_id, "symbol": row.strategy.symbol, "text": text, "at": self._clock.time()}
+        body = {
+            "strategy": row.strategy_id,
+            "symbol": row.strategy.symbol,
+            "text": text,
+            "at": self._clock.time(),
+        }
         user_id = row.strategy.user_id
         transaction.on_commit(lambda: self._announcer.tell(user_id, "alert", body), robust=True)
 

@@ -116,7 +116,9 @@ class StopLossMonitor:
         if is_hit(stop, tick.price):
             self._hit(watch.book, tick.price, tick.received_at, tick.exchange_time, "tick")
 
-    def _hit(self, book: StopBook, price: int, received_at: float, exchange_time: int | None, source: str) -> None:
+    def _hit(
+        self, book: StopBook, price: int, received_at: float, exchange_time: int | None, source: str
+    ) -> None:
         for stop in book.take_hit(price):
             self._homes.pop(stop.strategy_id, None)
             self._handed_over[stop.strategy_id] = stop.epoch

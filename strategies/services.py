@@ -105,9 +105,7 @@ def exit_now(strategy: Strategy, *, by: By = None) -> Strategy:
             raise StrategyError(_why_not(strategy, "exited"))
         strategy.refresh_from_db()
         row = create_exit(strategy, "manual", timezone.now(), None, {"source": "manual", "by": str(by or "")})
-        transaction.on_commit(
-            lambda: _announcer.tell(strategy.user_id, "exit", exit_body(row)), robust=True
-        )
+        transaction.on_commit(lambda: _announcer.tell(strategy.user_id, "exit", exit_body(row)), robust=True)
         return _changed(strategy, "exit_asked", by, {})
 
 
@@ -160,7 +158,9 @@ def _checked_stop(strategy: Strategy, stop_loss: Decimal) -> Decimal:
         raise StrategyError(f"Stop-loss {stop_loss} must be above zero.")
     tick = Decimal(strategy.instrument.tick_size)
     if tick > 0 and stop % tick:
-        raise StrategyError(f"Stop-loss {stop_loss} must be a multiple of the tick size {tick.normalize():f}.")
+        raise StrategyError(
+            f"Stop-loss {stop_loss} must be a multiple of the tick size {tick.normalize():f}."
+        )
     return stop
 
 

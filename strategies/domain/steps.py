@@ -131,7 +131,9 @@ def _step_after_end(record: ExitRecord) -> Step:
         return PlanOrder(record.residual)
     last = tries[-1]
     if len(tries) >= MAX_ATTEMPTS:
-        return AskHuman(f"{len(tries)} orders did not finish the exit. Last: {last.message or last.state.value}")
+        return AskHuman(
+            f"{len(tries)} orders did not finish the exit. Last: {last.message or last.state.value}"
+        )
     if last.state is OrderState.FILLED:
         return PlanOrder(record.residual)
     if last.state is OrderState.REJECTED:
@@ -178,7 +180,7 @@ def state_in_book(snapshot: OrderSnapshot) -> OrderState:
 def find_in_book(order: OrderRecord, book: list[OrderSnapshot]) -> OrderSnapshot | None:
     """Return the book's row of ``order``: by the broker's id when we have it, else by our tag."""
     for row in book:
-        if row.order_id == order.broker_order_id or (row.tag and row.tag == order.tag):
+        if (row.order_id and row.order_id == order.broker_order_id) or (row.tag and row.tag == order.tag):
             return row
     return None
 

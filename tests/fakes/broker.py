@@ -1,0 +1,132 @@
+"""A broker with state behind the order ports, for what no wire is needed to show.
+
+It keeps the true ledger, fills at once unless told otherwise, and fails by script.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from marketdata.domain.errors import BrokerUnavailable
+from marketdata.domain.orders import (
+    OrderRequest,
+    OrderSnapshot,
+    OrderStatus,
+    Outcome,
+    PositionSnapshot,
+    Quote,
+    RejectClass,
+    Side,
+    WriteResult,
+)
+
+SIGN = {Side.BUY: 1, Side.SELL: -1}
+
+
+@dataclass
+class FakeBroker:
+    """One account. ``script`` gives the behaviour of the next place requests, in order."""
+
+    client_id: str = "DEMO01"
+    held: dict[tuple[str, str], int] = field(default_factory=dict)
+    book: dict[str, OrderSnapshot] = field(default_factory=dict)
+    quoted: dict[str, Quote] = field(default_factory=dict)
+    script: deque[str] = field(default_factory=deque)
+    failing_reads: int = 0
+    reads: int = 0
+    before_place: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self._ids = itertools.count(1)
+        self._lock = threading.RLock()
+
+    # --- the port -----------------------------------------------------------------------
+
+    def open_wire(self) -> FakeBroker:
+        if self.script and self.script[0] == "refuse":
+            self.script.popleft()
+            raise BrokerUnavailable("connection refused")
+        return self
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def place(self, request: OrderRequest) -> WriteResult:
+        with self._lock:
+            self.before_place()
+            behaviour = self.script.popleft() if self.script else "fill"
+            return getattr(self, f"_{behaviour}")(request)
+
+    def cancel(self, order_id: str) -> WriteResult:
+        with self._lock:
+            self.book[order_id] = replace(self.book[order_id], status=OrderStatus.CANCELLED)
+            return WriteResult(Outcome.ACKED, order_id)
+
+    def orders(self) -> Sequence[OrderSnapshot]:
+        self._read()
+        return list(self.book.values())
+
+    def positions(self) -> Sequence[PositionSnapshot]:
+        self._read()
+        return [PositionSnapshot(symbol, product, q) for (symbol, product), q in self.held.items()]
+
+    def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
+        return {symbol: quote for symbol, quote in self.quoted.items() if symbol in symbols}
+
+    def account_id(self) -> str:
+        return self.client_id
+
+    # --- behaviours ---------------------------------------------------------------------
+
+    def _fill(self, request: OrderRequest) -> WriteResult:
+        order_id = self._accept(request)
+        self.fill(order_id)
+        return WriteResult(Outcome.ACKED, order_id)
+
+    def _rest(self, request: OrderRequest) -> WriteResult:
+        return WriteResult(Outcome.ACKED, self._accept(request))
+
+    def _lose_reply(self, request: OrderRequest) -> WriteResult:
+        self.fill(self._accept(request))
+        return WriteResult(Outcome.UNKNOWN, message="connection reset")
+
+    def _drop(self, _: OrderRequest) -> WriteResult:
+        return WriteResult(Outcome.UNKNOWN, message="connection reset")
+
+    def _not_sent(self, _: OrderRequest) -> WriteResult:
+        return WriteResult(Outcome.NOT_SENT, message="held up")
+
+    def _reject(self, _: OrderRequest) -> WriteResult:
+        return WriteResult(Outcome.REJECTED, message="Insufficient funds", reject_class=RejectClass.HUMAN)
+
+    # --- the exchange's side ------------------------------------------------------------
+
+    def fill(self, order_id: str, quantity: int | None = None) -> None:
+        with self._lock:
+            row = self.book[order_id]
+            filled = row.quantity if quantity is None else row.filled_quantity + quantity
+            status = OrderStatus.FILLED if filled == row.quantity else OrderStatus.LIVE
+            key = (row.symbol, row.product)
+            self.held[key] = self.held.get(key, 0) + SIGN[row.side] * (filled - row.filled_quantity)
+            self.book[order_id] = replace(
+                row, filled_quantity=filled, status=status, average_price=Decimal("1499.95")
+            )
+
+    def _accept(self, request: OrderRequest) -> str:
+        order_id = f"F{next(self._ids)}"
+        self.book[order_id] = OrderSnapshot(
+            order_id, request.tag, request.symbol, request.side, request.product,
+            request.quantity, 0, OrderStatus.LIVE, "OPEN",
+        )  # fmt: skip
+        return order_id
+
+    def _read(self) -> None:
+        self.reads += 1
+        if self.failing_reads:
+            self.failing_reads -= 1
+            raise BrokerUnavailable("502 Bad Gateway")

@@ -1,0 +1,107 @@
+"""The rule of a stop, and the book of stops against a plain oracle."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strategies.domain.stops import NO_CEILING, NO_FLOOR, Stop, StopBook, is_hit
+
+
+def stop(strategy_id: int, price: int, *, long: bool = True, epoch: int = 1) -> Stop:
+    return Stop(strategy_id, epoch, 1, "NSE:INFY", price, long)
+
+
+@pytest.mark.parametrize(
+    ("long", "price", "hit"),
+    [
+        (True, 101, False),
+        (True, 100, True),
+        (True, 99, True),
+        (False, 99, False),
+        (False, 100, True),
+        (False, 101, True),
+    ],
+)
+def test_equality_is_a_breach_on_both_sides(long, price, hit):
+    assert is_hit(stop(1, 100, long=long), price) is hit
+
+
+def test_an_empty_book_lets_every_price_pass():
+    book = StopBook()
+    assert (book.floor, book.ceiling) == (NO_FLOOR, NO_CEILING)
+    assert book.take_hit(1) == []
+
+
+def test_bounds_follow_arming_and_disarming():
+    book = StopBook()
+    book.arm(stop(1, 90))
+    book.arm(stop(2, 95))
+    book.arm(stop(3, 110, long=False))
+    assert (book.floor, book.ceiling) == (95, 110)
+    book.disarm(2)
+    book.disarm(3)
+    assert (book.floor, book.ceiling) == (90, NO_CEILING)
+
+
+def test_a_stop_is_taken_once():
+    book = StopBook()
+    book.arm(stop(1, 100))
+    assert [s.strategy_id for s in book.take_hit(100)] == [1]
+    assert book.take_hit(100) == []
+
+
+def test_arming_again_replaces_the_earlier_stop():
+    book = StopBook()
+    book.arm(stop(1, 100))
+    book.arm(stop(1, 90, epoch=2))
+    assert book.take_hit(95) == []
+    assert [s.epoch for s in book.take_hit(90)] == [2]
+
+
+def test_rearming_at_the_same_price_hits_once():
+    book = StopBook()
+    book.arm(stop(1, 100))
+    book.disarm(1)
+    book.arm(stop(1, 100, epoch=2))
+    assert [s.epoch for s in book.take_hit(99)] == [2]
+    assert len(book) == 0
+
+
+def test_turning_a_long_stop_into_a_short_one_forgets_the_long():
+    book = StopBook()
+    book.arm(stop(1, 100))
+    book.arm(stop(1, 100, long=False, epoch=2))
+    assert book.floor == NO_FLOOR
+    assert [s.is_long for s in book.take_hit(100)] == [False]
+
+
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("arm"), st.integers(1, 12), st.integers(1, 30), st.booleans()),
+        st.tuples(st.just("disarm"), st.integers(1, 12)),
+        st.tuples(st.just("price"), st.integers(1, 30)),
+    ),
+    max_size=80,
+)
+
+
+@given(ACTIONS)
+def test_the_book_agrees_with_a_plain_list(actions):
+    book, armed, epoch = StopBook(), {}, 0
+    for action, *args in actions:
+        if action == "arm":
+            epoch += 1
+            new = stop(args[0], args[1], long=args[2], epoch=epoch)
+            armed[new.strategy_id] = new
+            book.arm(new)
+        elif action == "disarm":
+            armed.pop(args[0], None)
+            book.disarm(args[0])
+        else:
+            hit = {s for s in armed.values() if is_hit(s, args[0])}
+            assert (not book.floor < args[0] < book.ceiling) == bool(hit)
+            assert set(book.take_hit(args[0])) == hit
+            armed = {pk: s for pk, s in armed.items() if s not in hit}
+        assert len(book) == len(armed)
