@@ -123,7 +123,3 @@ class Gate:
         if known is None or now >= known[1]:
             known = self._phases[exchange] = self._calendar.phase(exchange, now)
         return known[0]
-
-    @property
-    def symbols_tracked(self) -> int:
-        return len(self._newest)

@@ -1,0 +1,236 @@
+"""The tick's way through the house: judged, checked against the stops, then shown.
+
+Everything up to the stop check is plain synchronous code on one event loop. So the ticks of a
+symbol are taken strictly in order, and those of different symbols never wait for one another:
+there is nothing to wait for. Redis, the database and browsers only ever see a map of latest
+prices that others empty at their own pace; however slow they are, the map holds one price for
+each symbol and nothing queues.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from django.conf import settings
+
+from marketdata.clock import SystemClock
+from marketdata.domain.clock import Clock
+from marketdata.domain.gate import Gate
+from marketdata.domain.prices import to_units
+from marketdata.domain.sessions import Calendar
+from marketdata.domain.ticks import Tick
+from marketdata.ports import TickSink
+from marketdata.singletons import Singleton
+from marketdata.statistics import Durations, RateMeter, TickStats
+
+logger = logging.getLogger(__name__)
+
+SLOW_S = 0.1
+NOBODY = 0
+"""Whose feed a price from outside came from: it goes to no user's page."""
+_LOG_EVERY_S = 1.0
+
+
+class Monitor(TickSink, Protocol):
+    """The stop check. It sees actionable ticks only, and may be shown one twice after an error."""
+
+    async def on_price_update(self, symbol: str, ltp: Decimal) -> None:
+        """Judge one price against every user's stops."""
+        ...
+
+
+class Outlet(TickSink, Protocol):
+    """Somewhere prices are shown: takes them at once, and sends them out when it gets to it."""
+
+    async def flush(self) -> None:
+        """Send out what is waiting. Never raises."""
+        ...
+
+
+class TickProcessor:
+    """Takes every tick of every feed, in the order in which they were read."""
+
+    def __init__(
+        self,
+        *,
+        monitor: Monitor | None = None,
+        outlets: Sequence[Outlet] = (),
+        calendar: Calendar | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Wire the pipeline.
+
+        Args:
+            monitor: Gets the actionable ticks, before anybody else.
+            outlets: Get the ticks that may be shown, in this order: LTP cache, broadcast.
+            calendar: When exchanges trade.
+            clock: Replaces the machine's.
+
+        """
+        self._monitor = monitor
+        self._outlets = tuple(outlets)
+        self._clock = clock or SystemClock()
+        self.gate = Gate(calendar or Calendar())
+        self._rate = RateMeter()
+        self._durations = Durations()
+        self._symbols: set[str] = set()
+        self._total = 0
+        self._errors = 0
+        self._logged: dict[str, float] = {}
+
+    def accept(self, user_id: int, ticks: Sequence[Tick]) -> None:
+        """Take the ticks of one message of a user's feed. Returns at once, never raises."""
+        started = self._clock.monotonic()
+        shown, actionable = self._judge(ticks, self._clock.time())
+        if actionable and self._monitor is not None:
+            self._hand_over(self._monitor, user_id, actionable)
+        if shown:
+            for outlet in self._outlets:
+                self._hand_over(outlet, user_id, shown)
+        self._count(len(ticks), started)
+
+    async def process_tick(
+        self, symbol: str, ltp: Decimal, timestamp: datetime | None = None, *, user_id: int | None = None
+    ) -> None:
+        """Take one price from outside a feed; return when the cache and the pages have been sent it.
+
+        Args:
+            symbol: Canonical ``EXCHANGE:TRADINGSYMBOL``.
+            ltp: Rupees; zero and below are counted and refused.
+            timestamp: The exchange's, timezone-aware. Without one the price counts as live.
+            user_id: Whose strategies it concerns; None: everybody's.
+
+        Raises:
+            TypeError: Not a Decimal.
+            ValueError: Not a finite number, finer than a unit, or a timestamp without timezone.
+
+        """
+        await self._take(symbol, ltp, timestamp, user_id)
+        await self._flush()
+
+    async def process_batch(self, ticks: Iterable[Mapping[str, Any]]) -> int:
+        """Take several prices, each ``{"symbol", "ltp", "timestamp"?, "user_id"?}``, in order.
+
+        One that is malformed is counted and logged; the others are taken. Returns how many were.
+        """
+        taken = 0
+        for tick in ticks:
+            try:
+                await self._take(tick["symbol"], tick["ltp"], tick.get("timestamp"), tick.get("user_id"))
+                taken += 1
+            except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as exc:
+                self._failed("price from outside", exc)
+        await self._flush()
+        return taken
+
+    def get_stats(self) -> dict[str, Any]:
+        """Return ``TickStats`` as a dictionary."""
+        return asdict(self.stats())
+
+    def stats(self) -> TickStats:
+        """Look at the pipeline now."""
+        total = max(self._total, 1)
+        counts = self.gate.counts
+        return TickStats(
+            total_ticks=self._total,
+            error_count=self._errors,
+            error_rate=self._errors / total,
+            avg_processing_time_ms=1000 * self._durations.total_s / total,
+            p99_processing_time_ms=1000 * self._durations.percentile(0.99),
+            symbols_tracked=len(self._symbols),
+            ticks_per_second=self._rate.per_second(self._clock.monotonic()),
+            refused={reason: n for reason, n in counts.items() if n and reason != "accepted"},
+        )
+
+    # --- inside ---------------------------------------------------------------------------
+
+    async def _take(self, symbol: str, ltp: Decimal, timestamp: datetime | None, user_id: int | None) -> None:
+        tick = self._outside_tick(symbol, ltp, timestamp)
+        if user_id is not None:
+            return self.accept(user_id, (tick,))
+        started = self._clock.monotonic()
+        shown, actionable = self._judge((tick,), self._clock.time())
+        if actionable and self._monitor is not None:
+            try:
+                await self._monitor.on_price_update(symbol, ltp)
+            except Exception as exc:  # noqa: BLE001 - a stop check that fails must not cost the next one
+                self._failed(type(self._monitor).__name__, exc)
+        for outlet in self._outlets if shown else ():
+            self._hand_over(outlet, NOBODY, shown)
+        self._count(1, started)
+        return None
+
+    async def _flush(self) -> None:
+        for outlet in self._outlets:
+            await outlet.flush()
+
+    def _judge(self, ticks: Sequence[Tick], now: float) -> tuple[list[Tick], list[Tick]]:
+        shown: list[Tick] = []
+        actionable: list[Tick] = []
+        judge = self.gate.judge
+        for tick in ticks:
+            try:
+                decision = judge(tick, now)
+            except Exception as exc:  # noqa: BLE001 - one bad tick must not cost the others
+                self._failed("tick", exc)
+                continue
+            if decision.is_actionable:
+                actionable.append(tick)
+            if decision.is_shown:
+                shown.append(tick)
+                self._symbols.add(tick.symbol)
+        return shown, actionable
+
+    def _hand_over(self, sink: TickSink, user_id: int, ticks: Sequence[Tick]) -> None:
+        try:
+            sink.on_ticks(user_id, ticks)
+        except Exception as exc:  # noqa: BLE001 - one sink must not cost the others
+            self._failed(type(sink).__name__, exc)
+            if len(ticks) > 1:  # one of them is to blame: the others must not suffer for it
+                for tick in ticks:
+                    self._hand_over(sink, user_id, (tick,))
+
+    def _outside_tick(self, symbol: str, ltp: Decimal, timestamp: datetime | None) -> Tick:
+        if not isinstance(ltp, Decimal):
+            raise TypeError(f"ltp {ltp!r} of {symbol} is a {type(ltp).__name__}: pass a Decimal")
+        if timestamp is not None and timestamp.tzinfo is None:
+            raise ValueError(f"timestamp {timestamp.isoformat()} has no timezone: pass an aware datetime")
+        exchange_time = None if timestamp is None else int(timestamp.timestamp())
+        return Tick(symbol, to_units(ltp), self._clock.time(), exchange_time)
+
+    def _count(self, ticks: int, started: float) -> None:
+        now = self._clock.monotonic()
+        self._total += ticks
+        self._rate.count(ticks, now)
+        self._durations.add(now - started)
+        if now - started > SLOW_S and self._may_log("slow", now):
+            logger.warning("%d tick(s) took %.0f ms", ticks, 1000 * (now - started))
+
+    def _failed(self, what: str, error: Exception) -> None:
+        """Count an error; log one of each kind a second."""
+        self._errors += 1
+        if self._may_log(what, self._clock.monotonic()):
+            logger.error("%s failed (%d errors so far)", what, self._errors, exc_info=error)
+
+    def _may_log(self, what: str, now: float) -> bool:
+        if now - self._logged.get(what, float("-inf")) < _LOG_EVERY_S:
+            return False
+        self._logged[what] = now
+        return True
+
+
+def _plain() -> TickProcessor:
+    """For a process without feeds: prices from outside reach the LTP cache, and no stop."""
+    from marketdata.ltp import LtpWriter
+
+    return TickProcessor(outlets=[LtpWriter()], calendar=Calendar(always=settings.MARKET_HOURS == "always"))
+
+
+_singleton = Singleton(_plain)
+get_tick_processor = _singleton.get
+set_tick_processor = _singleton.set
