@@ -71,10 +71,17 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
             return super().get_lookup(lookup_name)
         raise FieldError(f"{self.name} is encrypted: rows cannot be looked up by it")
 
-    def formfield(self, **kwargs: Any) -> forms.Field:
+    def formfield(self, **kwargs: Any) -> forms.Field | None:
         widget = forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"})
         return super().formfield(**{**kwargs, "widget": widget})
 
     def save_form_data(self, instance: models.Model, data: Any) -> None:
         if data:  # the form never shows the stored text, so an empty box means "keep it"
             super().save_form_data(instance, data)
+
+
+class PriceField(models.DecimalField):  # type: ignore[type-arg]
+    """Rupees, exact, as fine as the finest feed (see ``domain.prices``)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"max_digits": 20, "decimal_places": 7, **kwargs})

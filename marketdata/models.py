@@ -8,10 +8,7 @@ from django.conf import settings
 from django.db import models
 
 from marketdata.domain.instruments import canonical
-from marketdata.fields import EncryptedTextField
-
-PRICE_DIGITS = {"max_digits": 20, "decimal_places": 7}
-"""Every price column: as fine as the finest feed (see ``domain.prices``)."""
+from marketdata.fields import EncryptedTextField, PriceField
 
 
 class Broker(models.TextChoices):
@@ -62,14 +59,16 @@ class Instrument(models.Model):
     name = models.CharField(max_length=120, blank=True)
     instrument_type = models.CharField(max_length=5, choices=Type, default=Type.EQ)
     expiry = models.DateField(null=True, blank=True)
-    strike = models.DecimalField(**PRICE_DIGITS, null=True, blank=True)
+    strike = PriceField(null=True, blank=True)
     lot_size = models.PositiveIntegerField(default=1)
-    tick_size = models.DecimalField(**PRICE_DIGITS, default="0.05")
+    tick_size = PriceField(default="0.05")
     freeze_quantity = models.PositiveIntegerField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=("broker", "exchange", "tradingsymbol"), name="one_row_per_contract"),
+            models.UniqueConstraint(
+                fields=("broker", "exchange", "tradingsymbol"), name="one_row_per_contract"
+            ),
         ]
         indexes: ClassVar = [models.Index(fields=("broker", "tradingsymbol"))]
 

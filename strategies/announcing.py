@@ -29,6 +29,8 @@ class LayerAnnouncer:
 
     def tell(self, user_id: int, kind: str, body: Mapping[str, Any]) -> None:
         layer = get_channel_layer()
+        if layer is None:
+            return
         message = {"type": "live.message", "source": "", "n": 0, "kind": kind, "body": dict(body)}
         try:
             async_to_sync(layer.group_send)(f"live.user.{user_id}", message)

@@ -17,7 +17,7 @@ from django.db import OperationalError
 from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import BrokerError
-from marketdata.domain.orders import OrderSnapshot, Outcome, WriteResult
+from marketdata.domain.orders import OrderSnapshot, Outcome
 from strategies.accounts import AccountDesk, AccountDesks, AccountRead
 from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.planning import Covered, Flat, Plan, Send, Unclear, plan
@@ -44,6 +44,7 @@ POLL_S = 1.0
 UNKNOWN_POLL_S = 3.0
 HUMAN_POLL_S = 30.0
 RETRY_S = 0.25
+COMMIT_RETRY_S = 0.1
 TELL_AFTER_S = 2.0
 """How long a step may keep failing before a person is told."""
 
@@ -142,20 +143,22 @@ class ExitEngine:
         self.monitor.reconcile(stops)
 
     async def _open(self, breach: Breach) -> None:
-        """Commit a breach, however long the database takes: it is kept in memory until then."""
-        while True:
-            try:
-                exit_id = await self._db(lambda: self._journal.open_exit(breach))
-                break
-            except OperationalError:
-                logger.critical(
-                    "breach of strategy %s is not committed yet", breach.stop.strategy_id, exc_info=True
-                )
-                await self._clock.sleep(0.1)
+        exit_id = await self._until_committed(
+            partial(self._journal.open_exit, breach), f"breach {breach.stop}"
+        )
         if exit_id is None:
             self.wake()  # disarmed or edited meanwhile: arm what is there now
-        elif not self._stopping:
+        else:
             self._work_on(exit_id)
+
+    async def _until_committed(self, unit: Callable[[], T], what: str) -> T:
+        """Run a unit that must not be lost, however long the database takes; memory keeps it until then."""
+        while True:
+            try:
+                return await self._db(unit)
+            except OperationalError:
+                logger.critical("%s is not committed yet", what, exc_info=True)
+                await self._clock.sleep(COMMIT_RETRY_S)
 
     # --- working an exit ----------------------------------------------------------------
 
@@ -273,20 +276,12 @@ class ExitEngine:
         try:
             result = await desk.place(request, lambda: self._db(lambda: self._journal.permit(order.id)))
             if result is not None:
-                await self._record_write(order, result)
+                record = partial(self._journal.record_write, order.id, result)
+                await self._until_committed(record, f"reply to order {order.tag}")
         finally:
             self._sending -= 1
         if result is not None and result.outcome is Outcome.NOT_SENT:
             await self._wait(self._nudges[task.record.id], RETRY_S)
-
-    async def _record_write(self, order: OrderRecord, result: WriteResult) -> None:
-        """Commit the reply, however long the database takes; until then the row says SENDING."""
-        while True:
-            try:
-                return await self._db(lambda: self._journal.record_write(order.id, result))
-            except OperationalError:
-                logger.critical("reply to order %s is not committed yet", order.tag, exc_info=True)
-                await self._clock.sleep(0.1)
 
     async def _watch(self, task: ExitTask, step: Watch) -> None:
         """Read the book for open orders, then rest until news or the next look."""

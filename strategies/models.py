@@ -8,7 +8,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from marketdata.models import PRICE_DIGITS, BrokerAccount, Instrument
+from marketdata.fields import PriceField
+from marketdata.models import BrokerAccount, Instrument
 from strategies.domain.exits import ExitState, OrderState
 
 
@@ -42,11 +43,11 @@ class Strategy(models.Model):
     product = models.CharField(max_length=4, choices=Product, default=Product.MIS)
     live = models.BooleanField(default=False, help_text="Allow real orders for this strategy.")
     quantity = models.PositiveIntegerField(default=0)
-    entry_price = models.DecimalField(**PRICE_DIGITS, null=True, blank=True)
-    stop_loss = models.DecimalField(**PRICE_DIGITS, null=True, blank=True)
+    entry_price = PriceField(null=True, blank=True)
+    stop_loss = PriceField(null=True, blank=True)
     epoch = models.PositiveIntegerField(default=0, editable=False, help_text="Counts the armings.")
     sl_triggered = models.BooleanField(default=False, editable=False)
-    sl_trigger_price = models.DecimalField(**PRICE_DIGITS, null=True, blank=True, editable=False)
+    sl_trigger_price = PriceField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -67,7 +68,7 @@ class Exit(models.Model):
     strategy = models.ForeignKey(Strategy, models.PROTECT, related_name="exits")
     epoch = models.PositiveIntegerField()
     reason = models.CharField(max_length=16)
-    trigger_price = models.DecimalField(**PRICE_DIGITS, null=True)
+    trigger_price = PriceField(null=True)
     quantity = models.PositiveIntegerField()
     state = models.CharField(max_length=12, choices=[(s.value, s.value) for s in ExitState])
     concern = models.TextField(blank=True, help_text="What a person has to know, while it is so.")
@@ -97,11 +98,11 @@ class ExitOrder(models.Model):
     side = models.CharField(max_length=4)
     product = models.CharField(max_length=4)
     quantity = models.PositiveIntegerField()
-    price = models.DecimalField(**PRICE_DIGITS, null=True, help_text="Limit; empty: protected market order.")
+    price = PriceField(null=True, help_text="Limit; empty: protected market order.")
     state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in OrderState])
     broker_order_id = models.CharField(max_length=40, blank=True)
     filled_quantity = models.PositiveIntegerField(default=0)
-    average_price = models.DecimalField(**PRICE_DIGITS, null=True)
+    average_price = PriceField(null=True)
     reject_class = models.CharField(max_length=8, blank=True)
     message = models.TextField(blank=True, help_text="The broker's own words.")
     planned_at = models.DateTimeField()
