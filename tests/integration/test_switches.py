@@ -12,15 +12,14 @@ from strategies.switches import why_not_trade
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize(("env", "account_live", "strategy_live"), product((False, True), repeat=3))
-def test_only_all_three_let_an_order_out(settings, account, instruments, env, account_live, strategy_live):
+@pytest.mark.parametrize("switches", list(product((False, True), repeat=3)))
+def test_only_all_three_let_an_order_out(settings, account, instruments, switches):
     settings.SIMULATED_BROKERS = frozenset()
-    settings.LIVE_TRADING = env
-    account.live = account_live
+    settings.LIVE_TRADING, account.live, strategy_live = switches
     strategy = Strategy(
         user=account.user, account=account, instrument=instruments["NSE:INFY"], live=strategy_live
     )
-    assert (why_not_trade(strategy) == "") is (env and account_live and strategy_live)
+    assert (why_not_trade(strategy) == "") is all(switches)
 
 
 @pytest.mark.parametrize("paper", [False, True])
