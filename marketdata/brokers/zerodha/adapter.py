@@ -1,0 +1,25 @@
+"""Zerodha, as the house sees a broker."""
+
+from __future__ import annotations
+
+from marketdata.brokers.zerodha.instruments import KiteInstruments
+from marketdata.brokers.zerodha.listener import ZerodhaMarketListener
+from marketdata.brokers.zerodha.orders import KiteGateway
+from marketdata.brokers.zerodha.roots import root
+from marketdata.listener import MarketDataListener
+from marketdata.ports import BrokerAdapter, BrokerConfig, InstrumentSource, OrderGateway, Tokens
+
+
+class ZerodhaAdapter:
+    """Implements ``ports.BrokerAdapter``."""
+
+    listener_class: type[MarketDataListener] = ZerodhaMarketListener
+    instruments: InstrumentSource = KiteInstruments()
+    instruments_per_connection = ZerodhaMarketListener.instruments_per_connection
+
+    def gateway(self, config: BrokerConfig, tokens: Tokens) -> OrderGateway:
+        # Kite trades by symbol: the tokens are not needed.
+        return KiteGateway(config, root("api"))
+
+
+ADAPTER: BrokerAdapter = ZerodhaAdapter()

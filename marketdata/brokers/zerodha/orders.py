@@ -1,0 +1,59 @@
+"""The order side of a Kite account: reads through the SDK, writes on our own wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from marketdata.brokers.zerodha import book
+from marketdata.brokers.zerodha.reading import client, read
+from marketdata.brokers.zerodha.wire import KiteWire
+from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Quote
+from marketdata.ports import BrokerConfig
+
+QUOTES_PER_CALL = 500
+OHLC_PER_CALL = 1000
+
+
+class KiteGateway:
+    """Implements ``ports.OrderGateway``. Blocking: for worker threads."""
+
+    def __init__(self, config: BrokerConfig, root: str) -> None:
+        self._config = config
+        self._root = root
+
+    @cached_property
+    def _kite(self) -> Any:
+        return client(self._root, self._config)
+
+    def open_wire(self) -> KiteWire:
+        return KiteWire.open(self._root, self._config)
+
+    def orders(self) -> Sequence[OrderSnapshot]:
+        return read(lambda: book.order_snapshots(self._kite.orders()))
+
+    def positions(self) -> Sequence[PositionSnapshot]:
+        return read(lambda: book.position_snapshots(self._kite.positions(), self._kite.holdings()))
+
+    def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
+        # Kite allows one quote request a second; above one request's worth, OHLC takes twice as many.
+        few = len(symbols) <= QUOTES_PER_CALL
+        ask = self._kite.quote if few else self._kite.ohlc
+        found: dict[str, Quote] = {}
+        for some in _chunks(sorted(symbols), QUOTES_PER_CALL if few else OHLC_PER_CALL):
+            found.update(read(lambda some=some: _quotes(ask, some)))  # type: ignore[misc]
+        return found
+
+    def account_id(self) -> str:
+        return read(lambda: book.user_id(self._kite.profile()))
+
+
+def _quotes(ask: Callable[..., Any], symbols: Sequence[str]) -> dict[str, Quote]:
+    rows = book.mapping(ask(*symbols), "quotes")
+    return {symbol: book.quote(symbol, rows[symbol]) for symbol in symbols if symbol in rows}
+
+
+def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

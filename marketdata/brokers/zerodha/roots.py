@@ -1,0 +1,10 @@
+"""Which Kite this installation talks to."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+
+def root(role: str) -> str:
+    """Return the address of ``api``, ``feed`` or ``login``, without a slash at its end."""
+    return str(settings.BROKER_ENDPOINTS["zerodha"][role])

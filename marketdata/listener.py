@@ -1,0 +1,303 @@
+"""One account's live feed: connected, subscribed and, whatever happens, connected again.
+
+A broker's subclass says only how its feed speaks (``marketdata.speech``). Everything about
+staying alive is here, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from marketdata.backoff import full_jitter, pause
+from marketdata.callbacks import Callback, Callbacks
+from marketdata.clock import SystemClock
+from marketdata.domain.clock import Clock
+from marketdata.domain.errors import BadFrame, BrokerError, BrokerUnavailable, LoginExpired, UnknownInstrument
+from marketdata.domain.feed import ListenerHealth, ListenerState
+from marketdata.domain.prices import to_rupees
+from marketdata.domain.ticks import FeedMode, Tick
+from marketdata.malformed import Malformed
+from marketdata.ports import BrokerConfig, Tokens
+from marketdata.speech import Speech
+from marketdata.subscribed import Subscribed
+from marketdata.transport import HandshakeRefused, Transport
+
+logger = logging.getLogger(__name__)
+
+EVENTS = ("on_tick", "on_ticks", "on_connect", "on_disconnect", "on_error", "on_order_update")
+STABLE_S = 10.0
+"""A connection that lived this long starts the delays anew; accept-then-close must not."""
+TICKING_S = 10.0
+"""A feed with a tick this recent is ticking."""
+
+
+class MarketDataListener(Speech):
+    """A market-data feed of one account, kept connected from :meth:`connect` to :meth:`disconnect`.
+
+    All methods belong to the event loop that :meth:`connect` ran in. Events and what their
+    callbacks are given:
+
+    * ``on_tick(symbol: str, ltp: Decimal, timestamp: datetime | None)``: each tick, with the
+      exchange's time (UTC) where the packet has one
+    * ``on_ticks(ticks: list[Tick])``: all ticks of one message, exact integers; the fast way
+    * ``on_connect()``: connected, and the wanted symbols are asked for
+    * ``on_disconnect(error: Exception | None)``: the connection ended; None when we closed it
+    * ``on_error(error: Exception)``: an attempt failed, a login expired, the broker complained
+    * ``on_order_update(order: OrderSnapshot)``
+    """
+
+    def __init__(
+        self,
+        user_id: int,
+        broker_config: BrokerConfig,
+        *,
+        tokens: Tokens,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.user_id = user_id
+        self._config = broker_config
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+        self._callbacks = Callbacks(EVENTS, self._clock)
+        self._subscribed = Subscribed(tokens, self.wire_token, self.instruments_per_connection)
+        self._state = ListenerState.STOPPED
+        self._transport: Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._sending = asyncio.Lock()
+        self._hurry = asyncio.Event()
+        self._tried = asyncio.Event()
+        self._attempts = 0
+        self._last_tick_at: float | None = None
+        self._last_frame_at: float | None = None
+        self._last_error = ""
+        self._malformed = Malformed()
+
+    # --- Life ----------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Start, and return when the first attempt has ended, well or not.
+
+        Never raises for a broker's sake: after a failure the attempts go on in the
+        background until :meth:`disconnect`; ``health_check`` and the events tell how it is.
+        """
+        if self._task is None:
+            self._tried.clear()
+            self._hurry.clear()
+            self._state = ListenerState.CONNECTING
+            self._task = asyncio.create_task(self._run(), name=f"feed of account {self._config.account_id}")
+        await self._tried.wait()
+
+    async def disconnect(self) -> None:
+        """Close, and stop trying. Safe to call twice, or before :meth:`connect`."""
+        task, self._task = self._task, None
+        self._state = ListenerState.STOPPED
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        self._tried.set()
+
+    async def reconnect(self) -> None:
+        """Drop the connection, if any, and try again at once."""
+        if self._task is None:
+            return await self.connect()
+        self._tried.clear()
+        self._hurry.set()
+        if self._transport is not None:
+            self._transport.abort("reconnect was asked for")
+        await self._tried.wait()
+        return None
+
+    async def use_config(self, broker_config: BrokerConfig) -> None:
+        """Go on with other credentials, such as today's token; reconnects when running."""
+        self._config = broker_config
+        if self._task is not None:
+            await self.reconnect()
+
+    # --- Subscriptions -------------------------------------------------------------------
+
+    async def subscribe(self, symbols: Iterable[str], mode: FeedMode = FeedMode.FULL) -> None:
+        """Want ``symbols`` in ``mode``, from now on and on every later connection.
+
+        A symbol wanted already changes its mode without a gap.
+
+        Raises:
+            UnknownInstrument: Not in the instrument list. Nothing was changed.
+            ValueError: More than one connection carries. Nothing was changed.
+
+        """
+        async with self._sending:
+            added, changed = self._subscribed.want(list(symbols), mode)
+            if added and self._transport:
+                await self._send(self._transport, self.subscribe_messages(added, mode))
+            if changed and self._transport:
+                await self._send(self._transport, self.mode_messages(changed, mode))
+
+    async def unsubscribe(self, symbols: Iterable[str]) -> None:
+        """Want ``symbols`` no longer; those not wanted anyway are ignored."""
+        async with self._sending:
+            removed = self._subscribed.drop(list(symbols))
+            if removed and self._transport:
+                await self._send(self._transport, self.unsubscribe_messages(removed))
+
+    def register_callback(self, event: str, fn: Callback) -> None:
+        """Call ``fn`` at each ``event``; what it raises is logged and counted, nothing more.
+
+        Raises:
+            ValueError: No such event.
+
+        """
+        self._callbacks.register(event, fn)
+
+    # --- How it is -----------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        return self._state is ListenerState.CONNECTED
+
+    @property
+    def subscribed_symbols(self) -> frozenset[str]:
+        return frozenset(self._subscribed.modes)
+
+    @property
+    def reconnect_attempts(self) -> int:
+        """Failed attempts since the last successful one."""
+        return self._attempts
+
+    def health_check(self) -> ListenerHealth:
+        """Look at it now."""
+        tick_age = self._age(self._last_tick_at)
+        return ListenerHealth(
+            state=self._state,
+            is_connected=self.is_connected,
+            is_ticking=self.is_connected and tick_age is not None and tick_age <= TICKING_S,
+            subscribed_symbols=tuple(sorted(self._subscribed.modes)),
+            subscription_count=len(self._subscribed.modes),
+            reconnect_attempts=self._attempts,
+            last_frame_age_s=self._age(self._last_frame_at),
+            last_tick_age_s=tick_age,
+            bad_frames=self._malformed.total,
+            callback_errors=self._callbacks.errors,
+            last_error=self._last_error,
+        )
+
+    def _age(self, moment: float | None) -> float | None:
+        return None if moment is None else max(0.0, self._clock.monotonic() - moment)
+
+    # --- The loop ------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        delays = full_jitter(self._rng)
+        while True:
+            began = self._clock.monotonic()
+            try:
+                await self._attempt()
+            except LoginExpired as exc:
+                self._ended(exc, ListenerState.LOGIN_NEEDED)
+                await self._hurry.wait()
+            except Exception as exc:  # noqa: BLE001 - nothing but `disconnect` may end this loop
+                self._ended(exc, ListenerState.CONNECTING)
+                if self._clock.monotonic() - began > STABLE_S:
+                    delays = full_jitter(self._rng)
+                await pause(self._clock, next(delays), unless=self._hurry)
+            self._hurry.clear()
+
+    async def _attempt(self) -> None:
+        # One connection, from handshake to end; always raises, for an end is an error or a cancellation.
+        self._state = ListenerState.CONNECTING
+        config = self._config
+        try:
+            transport = await Transport.open(self.handshake(), options=self.options, clock=self._clock)
+        except HandshakeRefused as exc:
+            raise self.refused(exc) from exc
+        try:
+            if config is not self._config:
+                raise BrokerUnavailable("the credentials changed during the handshake")
+            await self._carry(transport)
+        finally:
+            self._transport = None
+            await transport.close()
+
+    async def _carry(self, transport: Transport) -> None:
+        await self._ask_for_wanted(transport)
+        self._state, self._attempts, self._last_error = ListenerState.CONNECTED, 0, ""
+        logger.info(
+            "account %s: feed connected, %d symbols", self._config.account_id, len(self._subscribed.modes)
+        )
+        self._hurry.clear()
+        self._tried.set()
+        self._callbacks.emit("on_connect")
+        error: Exception | None = None
+        try:
+            while True:
+                self._read(await transport.receive())
+        except Exception as exc:
+            error = exc
+            raise
+        finally:
+            if self._state is ListenerState.CONNECTED:
+                self._state = ListenerState.CONNECTING
+            self._callbacks.emit("on_disconnect", error)
+
+    async def _ask_for_wanted(self, transport: Transport) -> None:
+        async with self._sending:  # nobody changes what is wanted between asking and `_transport`
+            wanted, unknown = self._subscribed.begin()
+            if wanted:
+                for message in self.opening_messages(wanted):
+                    await transport.send(message)
+            self._transport = transport
+        for symbol in unknown:
+            self._complain(UnknownInstrument(f"{symbol} is not in the instrument list: import it again"))
+
+    async def _send(self, transport: Transport, messages: Sequence[str]) -> None:
+        try:
+            for message in messages:
+                await transport.send(message)
+        except BrokerUnavailable as exc:
+            # The connection is ending; the next one asks for everything wanted.
+            logger.info("account %s: subscription put off: %s", self._config.account_id, exc)
+
+    def _ended(self, error: Exception, state: ListenerState) -> None:
+        self._state = state
+        self._attempts += 1
+        known = isinstance(error, BrokerError)
+        logger.warning(
+            "account %s: feed down (%d): %s", self._config.account_id, self._attempts, error,
+            exc_info=None if known else error,
+        )  # fmt: skip
+        self._complain(error)
+        if not self._hurry.is_set():  # otherwise the attempt that was asked for is still to come
+            self._tried.set()
+
+    def _complain(self, error: Exception) -> None:
+        self._last_error = str(error) or type(error).__name__
+        self._callbacks.emit("on_error", error)
+
+    # --- A message -----------------------------------------------------------------------
+
+    def _read(self, message: bytes | str) -> None:
+        now = self._clock.monotonic()
+        self._last_frame_at = now
+        try:
+            if isinstance(message, str):
+                self.read_text(message)
+            else:
+                ticks = self.decode(message, received_at=self._clock.time(), symbols=self._subscribed.symbols)
+                if ticks:
+                    self._last_tick_at = now
+                    self._publish(self._subscribed.mark_first(ticks))
+        except BadFrame as exc:
+            logger.warning("account %s: %s", self._config.account_id, exc)
+            self._malformed.count(now)
+
+    def _publish(self, ticks: list[Tick]) -> None:
+        self._callbacks.emit("on_ticks", ticks)
+        if not self._callbacks.wants("on_tick"):
+            return
+        for tick in ticks:
+            moment = None if tick.exchange_time is None else datetime.fromtimestamp(tick.exchange_time, UTC)
+            self._callbacks.emit("on_tick", tick.symbol, to_rupees(tick.price), moment)

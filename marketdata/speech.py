@@ -1,0 +1,55 @@
+"""How a broker's feed speaks: all that a broker's listener has to say for itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from marketdata.domain.errors import BrokerError
+from marketdata.domain.ticks import FeedMode, Tick
+from marketdata.subscribed import WireToken
+from marketdata.transport import Handshake, HandshakeRefused, TransportOptions
+
+
+class Speech(ABC):
+    """Where a feed is, what a subscription looks like, what a message means. No life cycle."""
+
+    options: ClassVar[TransportOptions] = TransportOptions()
+    instruments_per_connection: ClassVar[int | None] = None
+
+    @abstractmethod
+    def handshake(self) -> Handshake:
+        """Return where to connect, with the credentials of ``broker_config``."""
+
+    @abstractmethod
+    def opening_messages(self, wanted: Mapping[WireToken, FeedMode]) -> Sequence[str]:
+        """Return what to send on a new connection so that it carries ``wanted``, by wire token."""
+
+    @abstractmethod
+    def subscribe_messages(self, tokens: Sequence[WireToken], mode: FeedMode) -> Sequence[str]:
+        """Return what adds ``tokens`` to the open connection."""
+
+    @abstractmethod
+    def mode_messages(self, tokens: Sequence[WireToken], mode: FeedMode) -> Sequence[str]:
+        """Return what moves ``tokens``, carried already, to ``mode`` without a gap."""
+
+    @abstractmethod
+    def unsubscribe_messages(self, tokens: Sequence[WireToken]) -> Sequence[str]:
+        """Return what removes ``tokens`` from the open connection."""
+
+    @abstractmethod
+    def decode(self, frame: bytes, *, received_at: float, symbols: Mapping[WireToken, str]) -> Sequence[Tick]:
+        """Return the ticks of a binary message; raises ``BadFrame``. ``symbols`` is by wire token."""
+
+    @abstractmethod
+    def read_text(self, text: str) -> None:
+        """Read a text message, emitting what it says; raises ``BadFrame``."""
+
+    def wire_token(self, token: str) -> WireToken:
+        """Return the form in which frames carry ``token`` of the instrument list."""
+        return token
+
+    def refused(self, error: HandshakeRefused) -> BrokerError:
+        """Return what a refused handshake means, ``LoginExpired`` for a dead token."""
+        return error
