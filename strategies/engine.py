@@ -18,7 +18,9 @@ from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import BrokerError
 from marketdata.domain.orders import OrderSnapshot, Outcome
+from strategies import records
 from strategies.accounts import AccountDesk, AccountDesks, AccountRead
+from strategies.domain.breaches import Breach
 from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.planning import Covered, Flat, Plan, Send, Unclear, plan
 from strategies.domain.steps import (
@@ -33,8 +35,9 @@ from strategies.domain.steps import (
     find_in_book,
     next_step,
 )
-from strategies.journal import Breach, ExitTask, Journal
+from strategies.journal import Journal
 from strategies.monitor import StopLossMonitor
+from strategies.records import ExitTask, MayTrade
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -54,10 +57,11 @@ DRAIN_S = 2.0
 class ExitEngine:
     """Works every open exit of this process until it is done, aborted or needs a person."""
 
-    def __init__(self, journal: Journal, desks: AccountDesks, clock: Clock) -> None:
+    def __init__(self, journal: Journal, desks: AccountDesks, clock: Clock, may_trade: MayTrade) -> None:
         self._journal = journal
         self._desks = desks
         self._clock = clock
+        self._may_trade = may_trade
         self.monitor = StopLossMonitor(self.on_breach, clock)
         self._database = DatabaseThread("exit-journal")
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -136,8 +140,8 @@ class ExitEngine:
                 logger.exception("could not read strategies and exits: trying again in %.0f s", RECONCILE_S)
 
     async def _reconcile(self) -> None:
-        exits = await self._db(self._journal.open_exits)
-        stops = await self._db(self._journal.armed_stops)
+        exits = await self._db(records.open_exits)
+        stops = await self._db(records.armed_stops)
         for exit_id in exits:
             self._work_on(exit_id)
         self.monitor.reconcile(stops)
@@ -201,7 +205,7 @@ class ExitEngine:
 
     async def _advance(self, exit_id: int) -> bool:
         """Do the next step of an exit; True when it is over."""
-        task = await self._db(lambda: self._journal.load(exit_id))
+        task = await self._db(lambda: records.load(exit_id, self._may_trade))
         if task.record.state.is_final:
             return True
         self._tags.update({order.tag: exit_id for order in task.record.orders})
@@ -247,7 +251,7 @@ class ExitEngine:
                 await self._ask_human(task, f"It is not clear which position to close: {reason}.")
 
     async def _decide(self, task: ExitTask, read: AccountRead) -> Plan:
-        own = await self._db(lambda: self._journal.own_orders(task.account_id, read.began_at))
+        own = await self._db(lambda: records.own_orders(task.account_id, read.began_at))
         return plan(task.need, read.positions, own)
 
     async def _look_again(self, task: ExitTask, desk: AccountDesk) -> None:
@@ -271,7 +275,7 @@ class ExitEngine:
 
     async def _send(self, task: ExitTask, order: OrderRecord) -> None:
         desk = await self._desk(task.account_id)
-        request = await self._db(lambda: self._journal.request(order.id))
+        request = await self._db(lambda: records.request(order.id))
         self._sending += 1
         try:
             result = await desk.place(request, lambda: self._db(lambda: self._journal.permit(order.id)))
@@ -310,7 +314,7 @@ class ExitEngine:
     # --- helpers ------------------------------------------------------------------------
 
     async def _desk(self, account_id: int) -> AccountDesk:
-        config = await self._db(lambda: self._journal.config(account_id))
+        config = await self._db(lambda: records.config(account_id))
         desk = self._desks.desk(config)
         await desk.confirm_owner(config.client_id)
         return desk

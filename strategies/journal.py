@@ -10,151 +10,43 @@ All of it blocks: call it from the exit engine's own thread.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Mapping
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import QuerySet
 
 from marketdata.domain.clock import Clock
-from marketdata.domain.orders import OrderRequest, OrderSnapshot, RejectClass, Side, WriteResult
-from marketdata.domain.prices import to_rupees, to_units
+from marketdata.domain.orders import OrderSnapshot, RejectClass, WriteResult
+from marketdata.domain.prices import to_rupees
 from marketdata.models import BrokerAccount
-from marketdata.ports import BrokerConfig
 from strategies.announcing import Announcer
+from strategies.domain.breaches import Breach
 from strategies.domain.exits import ExitState, OrderState
-from strategies.domain.planning import Need, OwnOrder, Send
+from strategies.domain.planning import Send
 from strategies.domain.steps import (
-    ExitRecord,
     OrderRecord,
     state_after_write,
     state_in_book,
     states_before,
 )
-from strategies.domain.stops import Stop
 from strategies.domain.tags import new_tag
 from strategies.models import Exit, ExitOrder, Strategy, StrategyEvent
+from strategies.records import FINAL_EXITS, at, own_orders
 from strategies.reporting import exit_body, plain, strategy_body
 from strategies.services import close_strategy, create_exit
 
 IST = ZoneInfo("Asia/Kolkata")
-MayTrade = Callable[[Strategy], str]
-"""Why no order may be sent for a strategy; empty when one may."""
-
-_FINAL_EXITS = [state for state in ExitState if state.is_final]
-_FINAL_ORDERS = [state for state in OrderState if state.is_final]
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """A stop that was touched, with the proof. Prices in units, times in UNIX seconds."""
-
-    stop: Stop
-    price: int
-    received_at: float
-    exchange_time: int | None
-    source: str  # "tick" or "quote"
-    decided_at: float
-
-    def evidence(self) -> dict[str, Any]:
-        return {
-            "source": self.source,
-            "price": str(to_rupees(self.price)),
-            "stop": str(to_rupees(self.stop.price)),
-            "received_at": self.received_at,
-            "exchange_time": self.exchange_time,
-            "decided_at": self.decided_at,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class ExitTask:
-    """What the engine needs of one open exit."""
-
-    record: ExitRecord
-    user_id: int
-    account_id: int
-    need: Need
-    refusal: str  # why no order may be sent for it, or empty
-    concern: str
 
 
 class Journal:
-    """Reads and writes ``Exit`` and ``ExitOrder``."""
+    """Writes ``Exit`` and ``ExitOrder``, and tells of it after the commit."""
 
-    def __init__(self, announcer: Announcer, clock: Clock, rng: random.Random, may_trade: MayTrade) -> None:
+    def __init__(self, announcer: Announcer, clock: Clock, rng: random.Random) -> None:
         self._announcer = announcer
         self._clock = clock
         self._rng = rng
-        self._may_trade = may_trade
-
-    # --- reading ------------------------------------------------------------------------
-
-    def armed_stops(self) -> list[Stop]:
-        """Return every stop that has to be watched."""
-        rows = Strategy.objects.filter(
-            status=Strategy.Status.ACTIVE,
-            position__in=("BOUGHT", "SOLD"),
-            stop_loss__isnull=False,
-            quantity__gt=0,
-        ).values_list(
-            "id",
-            "epoch",
-            "user_id",
-            "instrument__exchange",
-            "instrument__tradingsymbol",
-            "stop_loss",
-            "position",
-        )
-        return [
-            Stop(pk, epoch, user, f"{exchange}:{symbol}", to_units(stop), position == "BOUGHT")
-            for pk, epoch, user, exchange, symbol, stop, position in rows.iterator()
-            if stop is not None
-        ]
-
-    def open_exits(self) -> list[int]:
-        """Return the ids of exits that are not finished, oldest first."""
-        return list(Exit.objects.exclude(state__in=_FINAL_EXITS).order_by("id").values_list("id", flat=True))
-
-    def load(self, exit_id: int) -> ExitTask:
-        """Return one exit as it stands."""
-        row = Exit.objects.select_related("strategy__account", "strategy__instrument").get(pk=exit_id)
-        strategy = row.strategy
-        record = ExitRecord(
-            row.pk,
-            ExitState(row.state),
-            row.quantity,
-            tuple(_order_record(order) for order in row.orders.order_by("id")),
-        )
-        need = Need(strategy.symbol, strategy.product, strategy.position == "BOUGHT", max(record.residual, 0))
-        refusal = self._may_trade(strategy)
-        return ExitTask(record, strategy.user_id, strategy.account_id, need, refusal, row.concern)
-
-    def request(self, order_id: int) -> OrderRequest:
-        """Return a planned order as it is to be sent."""
-        row = ExitOrder.objects.select_related("exit__strategy__instrument").get(pk=order_id)
-        return OrderRequest(
-            row.tag, row.exit.strategy.symbol, Side(row.side), row.quantity, row.product, row.price
-        )
-
-    def config(self, account_id: int) -> BrokerConfig:
-        """Return an account's present credentials."""
-        row = BrokerAccount.objects.get(pk=account_id)
-        return BrokerConfig(row.pk, row.broker, row.client_id, row.api_key, row.api_secret, row.access_token)
-
-    def own_orders(self, account_id: int, read_at: float) -> list[OwnOrder]:
-        """Return our orders that a position read begun at ``read_at`` (UNIX s) may not include."""
-        still_open = ExitOrder.objects.filter(account=account_id).exclude(state__in=_FINAL_ORDERS)
-        just_ended = ExitOrder.objects.filter(
-            account=account_id, state__in=_FINAL_ORDERS, filled_quantity__gt=0, updated_at__gte=_at(read_at)
-        )
-        orders = [_own(row, _may_still_fill(row, read_at)) for row in _with_symbol(still_open)]
-        return orders + [_own(row, row.filled_quantity) for row in _with_symbol(just_ended)]
-
-    # --- writing ------------------------------------------------------------------------
 
     def open_exit(self, breach: Breach) -> int | None:
         """Commit the intent to exit; None when that arming is over or already being exited."""
@@ -288,7 +180,7 @@ class Journal:
         )
         on_its_way = sum(
             own.unfilled
-            for own in self.own_orders(row.strategy.account_id, read_at)
+            for own in own_orders(row.strategy.account_id, read_at)
             if (own.symbol, own.product, own.side) == (row.strategy.symbol, plan.product, plan.side)
         )
         return exposure + plan.quantity <= row.quantity and plan.quantity <= position - on_its_way
@@ -307,7 +199,7 @@ class Journal:
         return changed == 1
 
     def _move(self, row: Exit, state: ExitState, *, concern: str) -> None:
-        Exit.objects.filter(pk=row.pk).exclude(state__in=_FINAL_EXITS).update(
+        Exit.objects.filter(pk=row.pk).exclude(state__in=FINAL_EXITS).update(
             state=state, concern=concern, updated_at=self._now()
         )
         self._after_commit(row)
@@ -337,42 +229,10 @@ class Journal:
         transaction.on_commit(lambda: self._announcer.tell(user_id, "alert", body), robust=True)
 
     def _now(self) -> datetime:
-        return _at(self._clock.time())
+        return at(self._clock.time())
 
     def _trading_day(self) -> date:
         return self._now().astimezone(IST).date()
-
-
-def _at(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _with_symbol(orders: QuerySet[ExitOrder]) -> Iterable[ExitOrder]:
-    return orders.select_related("exit__strategy__instrument")
-
-
-def _may_still_fill(row: ExitOrder, read_at: float) -> int:
-    """A fill we learnt of after the position was read is not in that position: count it as to come."""
-    return row.quantity if row.updated_at >= _at(read_at) else row.quantity - row.filled_quantity
-
-
-def _own(row: ExitOrder, unfilled: int) -> OwnOrder:
-    return OwnOrder(row.tag, row.exit.strategy.symbol, row.product, Side(row.side), unfilled)
-
-
-def _order_record(row: ExitOrder) -> OrderRecord:
-    return OrderRecord(
-        id=row.pk,
-        tag=row.tag,
-        state=OrderState(row.state),
-        quantity=row.quantity,
-        filled=row.filled_quantity,
-        planned_at=row.planned_at.timestamp(),
-        sent_at=row.sent_at.timestamp() if row.sent_at else None,
-        broker_order_id=row.broker_order_id,
-        reject_class=RejectClass(row.reject_class) if row.reject_class else None,
-        message=row.message,
-    )
 
 
 def _order_detail(order: ExitOrder) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from marketdata.domain.clock import Clock
 from marketdata.domain.orders import Quote
 from marketdata.domain.prices import to_units
 from marketdata.domain.ticks import Tick
+from strategies.domain.breaches import Breach
 from strategies.domain.stops import Stop, StopBook, is_hit
-from strategies.journal import Breach
 
 logger = logging.getLogger(__name__)
 

@@ -69,8 +69,8 @@ def make(account, instrument, **fields) -> Strategy:
 @asynccontextmanager
 async def running(broker: FakeBroker, told: Told, *, refusal: str = "") -> AsyncIterator[ExitEngine]:
     clock = SystemClock()
-    journal = Journal(told, clock, random.Random(1), lambda _: refusal)
-    engine = ExitEngine(journal, AccountDesks(lambda _: broker, clock), clock)
+    journal = Journal(told, clock, random.Random(1))
+    engine = ExitEngine(journal, AccountDesks(lambda _: broker, clock), clock, lambda _: refusal)
     await engine.start()
     try:
         yield engine

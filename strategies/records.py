@@ -1,0 +1,141 @@
+"""Reading the durable record: what is armed, what is open, what is on its way.
+
+All of it blocks: call it from the exit engine's own thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db.models import QuerySet
+
+from marketdata.domain.instruments import canonical
+from marketdata.domain.orders import OrderRequest, RejectClass, Side
+from marketdata.domain.prices import to_units
+from marketdata.models import BrokerAccount
+from marketdata.ports import BrokerConfig
+from strategies.domain.exits import ExitState, OrderState
+from strategies.domain.planning import Need, OwnOrder
+from strategies.domain.steps import ExitRecord, OrderRecord
+from strategies.domain.stops import Stop
+from strategies.models import Exit, ExitOrder, Strategy
+
+MayTrade = Callable[[Strategy], str]
+"""Why no order may be sent for a strategy; empty when one may."""
+
+FINAL_EXITS = [state for state in ExitState if state.is_final]
+FINAL_ORDERS = [state for state in OrderState if state.is_final]
+
+
+@dataclass(frozen=True, slots=True)
+class ExitTask:
+    """What the engine needs of one open exit."""
+
+    record: ExitRecord
+    user_id: int
+    account_id: int
+    need: Need
+    refusal: str  # why no order may be sent for it, or empty
+    concern: str
+
+
+def at(seconds: float) -> datetime:
+    """Return UNIX seconds as an aware datetime."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def armed_stops() -> list[Stop]:
+    """Return every stop that has to be watched."""
+    rows = Strategy.objects.filter(
+        status=Strategy.Status.ACTIVE,
+        position__in=("BOUGHT", "SOLD"),
+        stop_loss__isnull=False,
+        quantity__gt=0,
+    ).values_list(
+        "id",
+        "epoch",
+        "user_id",
+        "instrument__exchange",
+        "instrument__tradingsymbol",
+        "stop_loss",
+        "position",
+    )
+    return [
+        Stop(pk, epoch, user, canonical(exchange, symbol), to_units(stop), position == "BOUGHT")
+        for pk, epoch, user, exchange, symbol, stop, position in rows.iterator()
+        if stop is not None
+    ]
+
+
+def open_exits() -> list[int]:
+    """Return the ids of exits that are not finished, oldest first."""
+    return list(Exit.objects.exclude(state__in=FINAL_EXITS).order_by("id").values_list("id", flat=True))
+
+
+def load(exit_id: int, may_trade: MayTrade) -> ExitTask:
+    """Return one exit as it stands."""
+    row = Exit.objects.select_related("strategy__account", "strategy__instrument").get(pk=exit_id)
+    strategy = row.strategy
+    record = ExitRecord(
+        row.pk,
+        ExitState(row.state),
+        row.quantity,
+        tuple(_order_record(order) for order in row.orders.order_by("id")),
+    )
+    need = Need(strategy.symbol, strategy.product, strategy.position == "BOUGHT", max(record.residual, 0))
+    refusal = may_trade(strategy)
+    return ExitTask(record, strategy.user_id, strategy.account_id, need, refusal, row.concern)
+
+
+def request(order_id: int) -> OrderRequest:
+    """Return a planned order as it is to be sent."""
+    row = ExitOrder.objects.select_related("exit__strategy__instrument").get(pk=order_id)
+    return OrderRequest(
+        row.tag, row.exit.strategy.symbol, Side(row.side), row.quantity, row.product, row.price
+    )
+
+
+def config(account_id: int) -> BrokerConfig:
+    """Return an account's present credentials."""
+    row = BrokerAccount.objects.get(pk=account_id)
+    return BrokerConfig(row.pk, row.broker, row.client_id, row.api_key, row.api_secret, row.access_token)
+
+
+def own_orders(account_id: int, read_at: float) -> list[OwnOrder]:
+    """Return our orders that a position read begun at ``read_at`` (UNIX s) may not include."""
+    still_open = ExitOrder.objects.filter(account=account_id).exclude(state__in=FINAL_ORDERS)
+    just_ended = ExitOrder.objects.filter(
+        account=account_id, state__in=FINAL_ORDERS, filled_quantity__gt=0, updated_at__gte=at(read_at)
+    )
+    orders = [_own(row, _may_still_fill(row, read_at)) for row in _with_symbol(still_open)]
+    return orders + [_own(row, row.filled_quantity) for row in _with_symbol(just_ended)]
+
+
+def _with_symbol(orders: QuerySet[ExitOrder]) -> Iterable[ExitOrder]:
+    return orders.select_related("exit__strategy__instrument")
+
+
+def _may_still_fill(row: ExitOrder, read_at: float) -> int:
+    """A fill we learnt of after the position was read is not in that position: count it as to come."""
+    return row.quantity if row.updated_at >= at(read_at) else row.quantity - row.filled_quantity
+
+
+def _own(row: ExitOrder, unfilled: int) -> OwnOrder:
+    return OwnOrder(row.tag, row.exit.strategy.symbol, row.product, Side(row.side), unfilled)
+
+
+def _order_record(row: ExitOrder) -> OrderRecord:
+    return OrderRecord(
+        id=row.pk,
+        tag=row.tag,
+        state=OrderState(row.state),
+        quantity=row.quantity,
+        filled=row.filled_quantity,
+        planned_at=row.planned_at.timestamp(),
+        sent_at=row.sent_at.timestamp() if row.sent_at else None,
+        broker_order_id=row.broker_order_id,
+        reject_class=RejectClass(row.reject_class) if row.reject_class else None,
+        message=row.message,
+    )
