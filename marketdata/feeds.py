@@ -1,0 +1,240 @@
+"""One account's feed, brought to what is wanted of it, in a task of its own.
+
+No feed waits for another: a broker that does not answer holds up its own account only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from marketdata.brokers import registry
+from marketdata.domain.clock import Clock
+from marketdata.domain.errors import BrokerError
+from marketdata.domain.feed import ListenerHealth, ListenerState
+from marketdata.domain.orders import OrderSnapshot
+from marketdata.domain.ticks import FeedMode, Tick
+from marketdata.listener import MarketDataListener
+from marketdata.wanted import FeedTokens, WantedFeed
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 2.0
+SNAPSHOT_RETRY_S = 1.0
+
+_NOTHING = ListenerHealth(
+    state=ListenerState.IDLE,
+    is_connected=False,
+    is_ticking=False,
+    subscribed_symbols=(),
+    subscription_count=0,
+    reconnect_attempts=0,
+    last_frame_age_s=None,
+    last_tick_age_s=None,
+    bad_frames=0,
+    callback_errors=0,
+    last_error="",
+)
+
+
+class Pipeline(Protocol):
+    """Where ticks go."""
+
+    def accept(self, user_id: int, ticks: Sequence[Tick]) -> None: ...
+
+
+class FeedHooks(Protocol):
+    """Who hears what else a feed brings."""
+
+    async def on_connected(self, user_id: int, account_id: int) -> None:
+        """Make up for what was missed while the feed was away; raises ``BrokerError`` to be asked again."""
+        ...
+
+    def on_order_update(self, account_id: int, order: OrderSnapshot) -> None: ...
+
+    def on_feed_event(self, feed: WantedFeed, kind: str, detail: str) -> None:
+        """Take note: ``kind`` is ``connected disconnected failed limited``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FeedReport:
+    """How an account's feed is."""
+
+    wanted: WantedFeed
+    health: ListenerHealth
+    trouble: str  # why it cannot be brought to what is wanted; empty when it can
+
+
+class AccountFeed:
+    """Holds at most one listener, and one task that makes it what ``want`` said last."""
+
+    def __init__(self, wanted: WantedFeed, pipeline: Pipeline, hooks: FeedHooks, clock: Clock) -> None:
+        self._adapter = registry.adapter(wanted.config.broker)
+        self._wanted = wanted
+        self._pipeline = pipeline
+        self._hooks = hooks
+        self._clock = clock
+        self._tokens = FeedTokens({})
+        self._listener: MarketDataListener | None = None
+        self._running: WantedFeed | None = None  # what the listener was last brought to
+        self._changed = asyncio.Event()
+        self._snapshot: asyncio.Task[None] | None = None
+        self._trouble = ""
+        self._task = asyncio.get_running_loop().create_task(
+            self._run(), name=f"account {wanted.config.account_id}"
+        )
+
+    @property
+    def wanted(self) -> WantedFeed:
+        return self._wanted
+
+    def want(self, wanted: WantedFeed) -> None:
+        """Say how the feed should be; returns at once."""
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._changed.set()
+
+    def report(self) -> FeedReport:
+        """Look at it now."""
+        health = _NOTHING if self._listener is None else self._listener.health_check()
+        return FeedReport(self._wanted, health, self._trouble)
+
+    async def reconnect(self) -> None:
+        """Drop the connection and make a new one."""
+        if self._listener is not None:
+            await self._listener.reconnect()
+
+    async def stop(self) -> None:
+        """Disconnect and end the task."""
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        await self._drop()
+
+    # --- inside ---------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            try:
+                await self._converge(self._wanted)
+                self._trouble = ""
+            except Exception as exc:
+                if str(exc) != self._trouble:
+                    logger.exception("account %s: feed not as wanted", self._wanted.config.account_id)
+                self._trouble = str(exc)
+            await self._wait(RETRY_S if self._trouble else None)
+
+    async def _wait(self, seconds: float | None) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+
+    async def _converge(self, wanted: WantedFeed) -> None:
+        if not wanted.modes:
+            await self._drop()
+            return
+        if self._listener is not None and self._must_restart(wanted):
+            await self._drop()
+        is_new = self._listener is None
+        listener = self._listener or self._build(wanted)
+        await self._subscribe(listener, wanted)
+        before, self._running = self._running, wanted
+        if is_new:
+            await listener.connect()
+        elif before is not None and before.config != wanted.config:
+            await listener.use_config(wanted.config)
+
+    def _must_restart(self, wanted: WantedFeed) -> bool:
+        """A token that changed hands would bring another instrument's price under the old name."""
+        if self._running is None or self._running.generation != wanted.generation:
+            return True
+        before = self._running.tokens
+        return any(before.get(symbol, token) != token for symbol, token in wanted.tokens.items())
+
+    def _build(self, wanted: WantedFeed) -> MarketDataListener:
+        user_id, account_id = wanted.user_id, wanted.config.account_id
+        self._tokens = FeedTokens(wanted.tokens)
+        listener = self._adapter.listener_class(
+            user_id, wanted.config, tokens=self._tokens, clock=self._clock
+        )
+        listener.register_callback("on_ticks", partial(self._pipeline.accept, user_id))
+        listener.register_callback("on_order_update", partial(self._hooks.on_order_update, account_id))
+        listener.register_callback("on_connect", self._on_connect)
+        listener.register_callback("on_disconnect", self._on_disconnect)
+        listener.register_callback("on_error", lambda error: self._note("failed", str(error)))
+        self._listener = listener
+        return listener
+
+    async def _subscribe(self, listener: MarketDataListener, wanted: WantedFeed) -> None:
+        modes = self._within_limit(wanted.modes)
+        before = {} if self._running is None else self._within_limit(self._running.modes)
+        # Tokens of what is on its way out stay known until it is out.
+        self._tokens.replace({**(self._running.tokens if self._running else {}), **wanted.tokens})
+        await listener.unsubscribe([symbol for symbol in before if symbol not in modes])
+        for mode in FeedMode:
+            if changed := [
+                name for name, its in modes.items() if its is mode and before.get(name) is not mode
+            ]:
+                await listener.subscribe(changed, mode)
+        self._tokens.replace(wanted.tokens)
+
+    def _within_limit(self, modes: Mapping[str, FeedMode]) -> Mapping[str, FeedMode]:
+        """Leave out what one connection cannot carry: watched instruments first, armed ones last."""
+        limit = self._adapter.instruments_per_connection
+        if len(modes) <= limit:
+            return modes
+        ordered = sorted(modes, key=lambda name: (modes[name] is not FeedMode.FULL, name))
+        self._note("limited", f"{len(modes)} instruments are wanted, one connection carries {limit}")
+        return {name: modes[name] for name in ordered[:limit]}
+
+    async def _drop(self) -> None:
+        listener, self._listener, self._running = self._listener, None, None
+        self._stop_snapshot()
+        if listener is not None:
+            await listener.disconnect()
+
+    # --- what the listener says -----------------------------------------------------------
+
+    def _on_connect(self) -> None:
+        self._note("connected", "")
+        self._stop_snapshot()
+        self._snapshot = asyncio.get_running_loop().create_task(self._take_snapshot())
+
+    def _on_disconnect(self, error: Exception | None) -> None:
+        self._stop_snapshot()
+        self._note("disconnected", "" if error is None else str(error))
+
+    async def _take_snapshot(self) -> None:
+        """Ask until it works: what happened while the feed was away is known only afterwards."""
+        wanted = self._wanted
+        while True:
+            try:
+                return await self._hooks.on_connected(wanted.user_id, wanted.config.account_id)
+            except BrokerError as exc:
+                logger.warning("account %s: prices after connecting: %s", wanted.config.account_id, exc)
+            except Exception:
+                logger.exception("account %s: prices after connecting", wanted.config.account_id)
+            await self._clock.sleep(SNAPSHOT_RETRY_S)
+
+    def _stop_snapshot(self) -> None:
+        if self._snapshot is not None:
+            self._snapshot.cancel()
+            self._snapshot = None
+
+    def _note(self, kind: str, detail: str) -> None:
+        self._hooks.on_feed_event(self._wanted, kind, detail)
+
+
+async def stop_all(feeds: Iterable[AccountFeed]) -> None:
+    """Stop feeds side by side; one that fails to close is logged."""
+    stops: list[Callable[[], Awaitable[None]]] = [feed.stop for feed in feeds]
+    for result in await asyncio.gather(*(stop() for stop in stops), return_exceptions=True):
+        if isinstance(result, Exception):
+            logger.error("a feed did not close cleanly", exc_info=result)

@@ -1,0 +1,163 @@
+"""What the database wants: which feeds run, and what each carries."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import F
+
+from marketdata.domain.errors import UnknownInstrument
+from marketdata.domain.instruments import canonical
+from marketdata.domain.sessions import Calendar, Hours
+from marketdata.domain.ticks import FeedMode
+from marketdata.models import BrokerAccount, Instrument, MarketDay, Subscription
+from marketdata.ports import BrokerConfig
+from marketdata.subscriptions import STRATEGY
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedFeed:
+    """One account's feed as it should be.
+
+    Attributes:
+        modes: By symbol; FULL where a strategy holds it, for only that mode carries the
+            exchange's time. Empty: nothing to watch, so nothing to connect for.
+        tokens: The broker's token by symbol.
+
+    """
+
+    user_id: int
+    config: BrokerConfig
+    generation: int = 0
+    modes: Mapping[str, FeedMode] = field(default_factory=dict)
+    tokens: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All feeds by account, and every user who has an account."""
+
+    feeds: Mapping[int, WantedFeed]
+    owners: frozenset[int]
+
+
+class FeedTokens:
+    """Symbol <-> token for what a feed carries; implements ``ports.Tokens``."""
+
+    def __init__(self, tokens: Mapping[str, str]) -> None:
+        self.replace(tokens)
+
+    def replace(self, tokens: Mapping[str, str]) -> None:
+        self._tokens = dict(tokens)
+        self._symbols = {token: symbol for symbol, token in tokens.items()}
+
+    def token(self, symbol: str) -> str:
+        """Return the broker's token; raises ``UnknownInstrument``."""
+        try:
+            return self._tokens[symbol]
+        except KeyError:
+            raise UnknownInstrument(f"{symbol} is not wanted on this feed") from None
+
+    def symbol(self, token: str) -> str | None:
+        return self._symbols.get(token)
+
+
+def read_wanted() -> Wanted:
+    """Read what is wanted, in three queries. Blocks."""
+    accounts = BrokerAccount.objects.filter(desired_state=BrokerAccount.DesiredState.RUNNING)
+    held = _held()
+    feeds = {account.pk: _feed(account, held[account.pk]) for account in _readable(accounts)}
+    owners = BrokerAccount.objects.values_list("user_id", flat=True).distinct()
+    return Wanted(feeds, frozenset(owners))
+
+
+def config_of(account: BrokerAccount) -> BrokerConfig:
+    """Return an account's credentials."""
+    return BrokerConfig(
+        account_id=account.pk,
+        broker=account.broker,
+        client_id=account.client_id,
+        api_key=account.api_key,
+        api_secret=account.api_secret,
+        access_token=account.access_token,
+    )
+
+
+def read_tokens(broker: str, symbols: Collection[str]) -> dict[str, str]:
+    """Return the broker's token of each symbol. Blocks.
+
+    Raises:
+        UnknownInstrument: One is not in the broker's instrument list.
+
+    """
+    names = [symbol.partition(":")[2] for symbol in symbols]
+    rows = Instrument.objects.filter(broker=broker, tradingsymbol__in=names)
+    found = {row.symbol: row.token for row in rows}
+    for symbol in symbols:
+        if symbol not in found:
+            raise UnknownInstrument(
+                f"{symbol} is not in the instrument list of {broker}: import_instruments {broker}"
+            )
+    return {symbol: found[symbol] for symbol in symbols}
+
+
+def read_calendar(*, always: bool) -> Calendar:
+    """Return the calendar with the days that differ. Blocks."""
+    return Calendar({(day.exchange, day.date): _hours(day) for day in MarketDay.objects.all()}, always)
+
+
+def _hours(day: MarketDay) -> Hours | None:
+    if day.opens_at is None or day.closes_at is None:
+        return None
+    return Hours(day.opens_at, day.closes_at)
+
+
+def _held() -> dict[int, dict[str, tuple[str, FeedMode]]]:
+    # An instrument of another broker's list has another broker's token.
+    rows = Subscription.objects.filter(
+        account__desired_state=BrokerAccount.DesiredState.RUNNING, instrument__broker=F("account__broker")
+    ).values_list(
+        "account_id", "holder", "instrument__exchange", "instrument__tradingsymbol", "instrument__token"
+    )
+    held: dict[int, dict[str, tuple[str, FeedMode]]] = defaultdict(dict)
+    for account_id, holder, exchange, name, token in rows:
+        symbol = canonical(exchange, name)
+        if holder.startswith(STRATEGY):
+            held[account_id][symbol] = (token, FeedMode.FULL)
+        else:
+            held[account_id].setdefault(symbol, (token, FeedMode.LTP))
+    return held
+
+
+def _feed(account: BrokerAccount, held: Mapping[str, tuple[str, FeedMode]]) -> WantedFeed:
+    return WantedFeed(
+        user_id=account.user_id,
+        config=config_of(account),
+        generation=account.generation,
+        modes={symbol: mode for symbol, (_, mode) in held.items()},
+        tokens={symbol: token for symbol, (token, _) in held.items()},
+    )
+
+
+def _readable(accounts: Iterable[BrokerAccount]) -> list[BrokerAccount]:
+    """Return the accounts whose credentials can be decrypted: the others must not stop these."""
+    try:
+        return list(accounts)
+    except ImproperlyConfigured:
+        pks = BrokerAccount.objects.filter(desired_state=BrokerAccount.DesiredState.RUNNING)
+        found = [_decrypted(pk) for pk in pks.values_list("pk", flat=True)]
+        return [account for account in found if account is not None]
+
+
+def _decrypted(pk: int) -> BrokerAccount | None:
+    try:
+        return BrokerAccount.objects.get(pk=pk)
+    except ImproperlyConfigured:
+        logger.exception("account %s cannot run: its credentials cannot be read", pk)
+        return None
