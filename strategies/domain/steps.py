@@ -6,6 +6,7 @@ needs no path of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from marketdata.domain.orders import OrderSnapshot, OrderStatus, Outcome, RejectClass, WriteResult
@@ -177,7 +178,7 @@ def state_in_book(snapshot: OrderSnapshot) -> OrderState:
     }[snapshot.status]
 
 
-def find_in_book(order: OrderRecord, book: list[OrderSnapshot]) -> OrderSnapshot | None:
+def find_in_book(order: OrderRecord, book: Iterable[OrderSnapshot]) -> OrderSnapshot | None:
     """Return the book's row of ``order``: by the broker's id when we have it, else by our tag."""
     for row in book:
         if (row.order_id and row.order_id == order.broker_order_id) or (row.tag and row.tag == order.tag):

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Prefetch
+from django.db.models import Count, F, Prefetch
 
 from marketdata.models import BrokerAccount, Instrument, Listener, ListenerEvent, Subscription
 from strategies.live import words
@@ -111,11 +111,11 @@ def strategy_row(strategy: Strategy, trouble: str) -> Row:
 
 
 def _own_strategies(user_id: int) -> Any:
-    exits = Prefetch("exits", Exit.objects.prefetch_related("orders"))
+    present = Exit.objects.filter(epoch=F("strategy__epoch")).prefetch_related("orders")
     return (
         Strategy.objects.filter(user=user_id)
         .select_related("instrument", "account", "account__listener")
-        .prefetch_related(exits)
+        .prefetch_related(Prefetch("exits", present))
     )
 
 
@@ -204,7 +204,9 @@ def _watch_row(row: Subscription) -> Row:
 
 
 def _events(user_id: int) -> list[Row]:
-    of_strategies = StrategyEvent.objects.filter(strategy__user=user_id).select_related("strategy__instrument")
+    of_strategies = StrategyEvent.objects.filter(strategy__user=user_id).select_related(
+        "strategy__instrument"
+    )
     of_feeds = ListenerEvent.objects.filter(account__user=user_id).select_related("account")
     rows = [strategy_event_row(event) for event in of_strategies.order_by("-pk")[:_EVENTS_SHOWN]]
     rows += [_listener_event_row(event) for event in of_feeds.order_by("-pk")[: _EVENTS_SHOWN // 2]]

@@ -45,7 +45,9 @@ _EVENTS = {
     "error": "Feed trouble",
     "login_needed": "Log in at the broker again",
 }
-_BAD_EVENTS = frozenset({"needs_human", "exit_aborted", "order_unknown", "order_rejected", "order_lost", "login_needed"})
+_BAD_EVENTS = frozenset(
+    {"needs_human", "exit_aborted", "order_unknown", "order_rejected", "order_lost", "login_needed"}
+)
 _BUSY_EVENTS = frozenset({"sl_triggered", "disconnected", "error", "exit_asked"})
 _GOOD_EVENTS = frozenset({"exit_done", "order_filled", "connected", "started"})
 

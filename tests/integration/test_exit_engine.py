@@ -161,7 +161,7 @@ async def test_ten_thousand_ticks_below_one_stop_give_one_order(strategy, broker
         for _ in range(100):
             engine.monitor.on_ticks(strategy.user_id, [tick("1400.00")] * 100)
         await ended()
-        await engine._reconcile()
+        await engine.reconcile()
         engine.monitor.on_ticks(strategy.user_id, [tick("1400.00")] * 100)
         await asyncio.sleep(0)
     assert len(broker.book) == 1
@@ -305,7 +305,7 @@ async def test_a_stopped_strategy_is_not_sold(strategy, broker, told):
         await sync_to_async(stop_strategy)(strategy)
         engine.monitor.on_ticks(strategy.user_id, [tick("1.00")])
         await eventually_async(lambda: not engine._opening, 5)
-        await engine._reconcile()
+        await engine.reconcile()
         assert engine.monitor.armed_count == 0
     assert not await Exit.objects.aexists()
     assert not broker.book
