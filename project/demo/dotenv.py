@@ -66,6 +66,11 @@ def prepare(path: Path, environment: Mapping[str, str]) -> Prepared:
     return Prepared({**wanted, **_set(environment)}, redis_port)
 
 
+def demo_password() -> str:
+    """Return the demo user's password: the one in ``.env``, or one for this run."""
+    return os.environ.get("DEMO_PASSWORD") or secrets.token_urlsafe(9)
+
+
 def write(path: Path, variables: Mapping[str, str]) -> None:
     """Replace ``path`` in one step by a file that only its owner can read."""
     text = HEADING + "".join(f"{name}={value}\n" for name, value in variables.items())
