@@ -1,0 +1,172 @@
+"""Strategies and their record in the admin. A strategy's life is changed by ``services`` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+from marketdata.admin import ReadOnly
+from strategies import services
+from strategies.live.entry import refuse_passed_stop
+from strategies.live.forms import StrategyForm
+from strategies.models import Exit, ExitOrder, Strategy, StrategyEvent
+from strategies.services import StrategyError
+
+if TYPE_CHECKING:
+    _Admin = admin.ModelAdmin[Model]
+    _Inline = admin.TabularInline[Model, Model]
+else:
+    _Admin, _Inline = admin.ModelAdmin, admin.TabularInline
+
+_LIFE = ("status", "epoch", "sl_triggered", "sl_trigger_price", "created_at")
+_TERMS = ("user", "account", "instrument", "position", "product", "quantity", "entry_price", "live")
+
+
+class _ReadOnlyInline(_Inline):
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ExitInline(_ReadOnlyInline):
+    model = Exit
+    fields = ("created_at", "epoch", "reason", "trigger_price", "quantity", "state", "concern")
+
+
+class ExitOrderInline(_ReadOnlyInline):
+    model = ExitOrder
+    fields = (
+        "tag",
+        "side",
+        "quantity",
+        "state",
+        "broker_order_id",
+        "filled_quantity",
+        "average_price",
+        "message",
+    )
+
+
+@admin.register(Strategy)
+class StrategyAdmin(_Admin):
+    form = StrategyForm
+    list_display = ("__str__", "user", "instrument", "status", "position", "quantity", "stop_loss", "live")
+    list_filter = ("status", "position", "product", "account__broker")
+    list_select_related = ("user", "instrument", "account")
+    search_fields = ("name", "instrument__tradingsymbol", "user__username")
+    autocomplete_fields = ("user", "account", "instrument")
+    actions = ("start", "stop")
+    inlines = (ExitInline,)
+    fieldsets = (
+        (None, {"fields": ("user", "account", "instrument", "name")}),
+        ("Position", {"fields": ("position", "product", "quantity", "entry_price", "live")}),
+        ("Stop", {"fields": ("stop_loss",)}),
+        ("Life", {"fields": _LIFE, "description": "Changed by starting, stopping and exiting only."}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[str]:
+        """While a stop is armed only the stop may move; while it exits, nothing may."""
+        status = obj.status if obj else Strategy.Status.DRAFT
+        if status == Strategy.Status.ACTIVE:
+            return (*_LIFE, *_TERMS)
+        return (*_LIFE, *_TERMS, "stop_loss") if status == Strategy.Status.EXITING else _LIFE
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save what the person changed; a stop that moved goes through its service."""
+        if not change:
+            obj.save()
+            return
+        names = [name for name in form.changed_data if name != "stop_loss"]
+        if names:  # named, so that a listener's write since the form was shown is not undone
+            obj.save(update_fields=names)
+        if "stop_loss" in form.changed_data:
+            self._move_stop(request, obj)
+
+    def _move_stop(self, request: HttpRequest, strategy: Strategy) -> None:
+        if strategy.stop_loss is None:
+            strategy.save(update_fields=["stop_loss"])
+            return
+        try:
+            services.update_stop(strategy, strategy.stop_loss, by=request.user)
+        except StrategyError as exc:
+            self.message_user(request, f"The stop was not moved: {exc}", messages.ERROR)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Offer no deletion in bulk: a stop must not go with a tick box."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow deletion only while nothing is armed."""
+        armed = obj is not None and obj.status in (Strategy.Status.ACTIVE, Strategy.Status.EXITING)
+        return not armed and super().has_delete_permission(request, obj)
+
+    @admin.action(description="Start: arm the stops", permissions=["change"])
+    def start(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        def start_one(strategy: Strategy) -> None:
+            refuse_passed_stop(strategy)
+            services.start_strategy(strategy, by=request.user)
+
+        self._each(request, queryset, start_one, "started")
+
+    @admin.action(description="Stop: take the stops off", permissions=["change"])
+    def stop(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._each(request, queryset, lambda row: services.stop_strategy(row, by=request.user), "stopped")
+
+    def _each(
+        self, request: HttpRequest, rows: QuerySet[Any], act: Callable[[Strategy], object], done: str
+    ) -> None:
+        count = 0
+        for strategy in rows.select_related("account", "instrument"):
+            try:
+                act(strategy)
+            except StrategyError as exc:
+                self.message_user(request, str(exc), messages.ERROR)
+            else:
+                count += 1
+        if count:
+            self.message_user(request, f"{count} {done}.", messages.SUCCESS)
+
+
+@admin.register(Exit)
+class ExitAdmin(ReadOnly):
+    list_display = ("created_at", "strategy", "reason", "trigger_price", "quantity", "state", "concern")
+    list_filter = ("state", "reason")
+    list_select_related = ("strategy__instrument",)
+    search_fields = ("strategy__name", "strategy__instrument__tradingsymbol")
+    date_hierarchy = "created_at"
+    ordering = ("-pk",)
+    inlines = (ExitOrderInline,)
+
+
+@admin.register(ExitOrder)
+class ExitOrderAdmin(ReadOnly):
+    list_display = (
+        "tag", "exit", "side", "quantity", "state", "broker_order_id", "filled_quantity", "average_price", "sent_at",
+    )  # fmt: skip
+    list_filter = ("state", "side", "account__broker")
+    list_select_related = ("exit__strategy__instrument",)
+    search_fields = ("tag", "broker_order_id", "exit__strategy__name")
+    date_hierarchy = "planned_at"
+    ordering = ("-pk",)
+
+
+@admin.register(StrategyEvent)
+class StrategyEventAdmin(ReadOnly):
+    list_display = ("at", "strategy", "kind", "detail")
+    list_filter = ("kind",)
+    list_select_related = ("strategy__instrument",)
+    search_fields = ("strategy__name", "kind")
+    date_hierarchy = "at"
+    ordering = ("-pk",)

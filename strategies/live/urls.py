@@ -1,0 +1,17 @@
+"""The live page's addresses."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from strategies.live import views
+
+urlpatterns = [
+    path("", views.live, name="live"),
+    path("watch/", views.watch, name="watch"),
+    path("unwatch/", views.unwatch, name="unwatch"),
+    path("strategies/<int:pk>/", views.timeline, name="timeline"),
+    path("strategies/<int:pk>/start/", views.start, name="strategy-start"),
+    path("strategies/<int:pk>/stop/", views.stop, name="strategy-stop"),
+    path("strategies/<int:pk>/exit/", views.exit_now, name="strategy-exit"),
+]

@@ -1,0 +1,134 @@
+"""The live page, a strategy's timeline, and the buttons of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from strategies import services
+from strategies.live import state as page
+from strategies.live import watching
+from strategies.live.entry import refuse_passed_stop
+from strategies.live.forms import WatchForm
+from strategies.live.prices import read_prices
+from strategies.live.timeline import timeline_of
+from strategies.models import Strategy
+from strategies.services import StrategyError
+
+Action = Callable[[Strategy, User], Any]
+
+
+class UserRequest(HttpRequest):
+    """A request that ``LoginRequiredMiddleware`` has let pass."""
+
+    user: User
+
+
+@never_cache
+@require_GET
+def live(request: UserRequest) -> HttpResponse:
+    """The live page: complete without scripts, alive with them."""
+    rows = page.read_state(request.user.pk, timezone.now())
+    prices = async_to_sync(read_prices)(rows.symbols)
+    for row in (*rows.strategies, *rows.watch):
+        row["ltp"], row["ltp_at"] = prices.get(row["symbol"], (None, None))
+    simulated = any(row["simulated"] for row in rows.listeners)
+    return render(request, "live/page.html", {"page": _readable(rows), "simulated": simulated})
+
+
+@never_cache
+@require_GET
+def timeline(request: UserRequest, pk: int) -> HttpResponse:
+    """Everything that happened to one strategy, oldest first, with its orders."""
+    row = page.one_strategy(request.user.pk, pk, timezone.now())
+    strategy = get_object_or_404(Strategy.objects.select_related("instrument"), pk=pk, user=request.user)
+    return render(request, "live/timeline.html", {"row": row, **timeline_of(strategy)})
+
+
+@require_POST
+def start(request: UserRequest, pk: int) -> HttpResponse:
+    """Arm a strategy's stop."""
+
+    def act(strategy: Strategy, user: User) -> None:
+        refuse_passed_stop(strategy)
+        services.start_strategy(strategy, by=user)
+
+    return _act(request, pk, act, "The stop is armed.")
+
+
+@require_POST
+def stop(request: UserRequest, pk: int) -> HttpResponse:
+    """Take a strategy's stop off."""
+    return _act(request, pk, lambda row, user: services.stop_strategy(row, by=user), "The stop is off.")
+
+
+@require_POST
+def exit_now(request: UserRequest, pk: int) -> HttpResponse:
+    """Leave a strategy's position at once."""
+    if request.POST.get("confirmed") != "yes":  # without scripts: one page between a slip and an order
+        strategy = get_object_or_404(Strategy.objects.select_related("instrument"), pk=pk, user=request.user)
+        return render(request, "live/confirm_exit.html", {"strategy": strategy})
+    return _act(request, pk, lambda row, user: services.exit_now(row, by=user), "Exiting now.")
+
+
+@require_POST
+def watch(request: UserRequest) -> HttpResponse:
+    """Put instruments on the watch list."""
+    form = WatchForm(request.POST)
+    if not form.is_valid():
+        return _answer(request, error=" ".join(map(str, form.errors["instruments"])))
+    try:
+        count = watching.watch(request.user.pk, form.cleaned_data["instruments"])
+    except watching.WatchError as exc:
+        return _answer(request, error=str(exc))
+    return _answer(
+        request, done=f"{count} added to the watch list." if count else "Already on the watch list."
+    )
+
+
+@require_POST
+def unwatch(request: UserRequest) -> HttpResponse:
+    """Take an instrument off the watch list."""
+    symbol = request.POST.get("instrument", "")
+    gone = watching.unwatch(request.user.pk, [symbol])
+    return _answer(request, done=f"{symbol} removed." if gone else f"{symbol} was not on the list.")
+
+
+def _act(request: UserRequest, pk: int, action: Action, done: str) -> HttpResponse:
+    own = Strategy.objects.select_related("instrument", "account")
+    strategy = get_object_or_404(own, pk=pk, user=request.user)
+    try:
+        action(strategy, request.user)
+    except StrategyError as exc:
+        return _answer(request, error=str(exc), strategy=pk)
+    return _answer(request, done=done, strategy=pk)
+
+
+def _answer(
+    request: UserRequest, *, done: str = "", error: str = "", strategy: int | None = None
+) -> HttpResponse:
+    """Answer a script with the row as it is now, and a plain form with the page it came from."""
+    if "application/json" in request.headers.get("accept", ""):
+        row = None if strategy is None else page.one_strategy(request.user.pk, strategy, timezone.now())
+        return JsonResponse(
+            {"text": error or done, "ok": not error, "row": row}, status=409 if error else 200
+        )
+    (messages.error if error else messages.success)(request, error or done)
+    return redirect("live")
+
+
+def _readable(rows: page.State) -> page.State:
+    """Turn milliseconds into moments for the templates."""
+    for row in (*rows.exits, *rows.events):
+        row["moment"] = datetime.fromtimestamp(row["at"] / 1000, UTC)
+    return rows

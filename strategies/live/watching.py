@@ -1,0 +1,77 @@
+"""A user's watch list: subscriptions held by the user, on the user's own accounts only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import transaction
+
+from marketdata.models import BrokerAccount, Instrument, Subscription
+from strategies.live.state import watch_holder
+
+MAX_WATCHED = 500
+
+
+class WatchError(Exception):
+    """What was asked cannot be watched; the text says why, for a person."""
+
+
+def watch(user_id: int, symbols: Iterable[str]) -> int:
+    """Put instruments on the user's watch list; return how many are new.
+
+    Args:
+        user_id: Whose list.
+        symbols: Canonical names, ``NSE:INFY``.
+
+    Raises:
+        WatchError: No account, an unknown instrument, or the list is full. Nothing is written then.
+
+    """
+    accounts = list(BrokerAccount.objects.filter(user=user_id).order_by("-desired_state", "pk"))
+    if not accounts:
+        raise WatchError("You have no broker account yet: add one in the admin, then watch instruments.")
+    wanted = [_find(symbol, accounts) for symbol in dict.fromkeys(symbols)]
+    holder = watch_holder(user_id)
+    with transaction.atomic():
+        held = set(Subscription.objects.filter(holder=holder).values_list("account_id", "instrument_id"))
+        new = [pair for pair in wanted if pair not in held]
+        if len(held) + len(new) > MAX_WATCHED:
+            raise WatchError(f"The watch list holds {MAX_WATCHED} instruments: remove some first.")
+        for account_id, instrument_id in new:
+            Subscription.objects.get_or_create(
+                account_id=account_id, instrument_id=instrument_id, holder=holder
+            )
+        _run(account_id for account_id, _ in new)
+    return len(new)
+
+
+def unwatch(user_id: int, symbols: Iterable[str]) -> int:
+    """Take instruments off the user's watch list; return how many were on it."""
+    held = Subscription.objects.filter(account__user=user_id, holder=watch_holder(user_id))
+    names = set(symbols)
+    gone = [row.pk for row in held.select_related("instrument") if row.instrument.symbol in names]
+    held.filter(pk__in=gone).delete()
+    return len(gone)
+
+
+def _find(symbol: str, accounts: list[BrokerAccount]) -> tuple[int, int]:
+    """Return (account id, instrument id) of the first account whose broker lists ``symbol``."""
+    exchange, colon, tradingsymbol = symbol.partition(":")
+    if not colon or not exchange or not tradingsymbol:
+        raise WatchError(
+            f"{symbol or 'An empty name'} is not an instrument: write EXCHANGE:SYMBOL, such as NSE:INFY."
+        )
+    rows = Instrument.objects.filter(exchange=exchange, tradingsymbol=tradingsymbol)
+    listed = {row.broker: row.pk for row in rows}
+    for account in accounts:
+        if account.broker in listed:
+            return account.pk, listed[account.broker]
+    raise WatchError(f"{symbol} is not in the instrument list of your accounts: check the spelling.")
+
+
+def _run(account_ids: Iterable[int]) -> None:
+    """A list that nobody feeds is of no use: have the listeners of these accounts run."""
+    stopped = BrokerAccount.objects.filter(
+        pk__in=set(account_ids), desired_state=BrokerAccount.DesiredState.STOPPED
+    )
+    stopped.update(desired_state=BrokerAccount.DesiredState.RUNNING)

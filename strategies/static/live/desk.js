@@ -1,0 +1,51 @@
+// What the page knows: prices, the server's time, and whether any of it can be trusted.
+
+import { toUnits } from "./format.js";
+
+const SILENT_AFTER = 3_000;
+const BEATS_LOST = 3_500; // three missing beats of the listeners' process
+
+export class Desk {
+  constructor() {
+    this.prices = new Map(); // symbol -> {text, at, move}
+    this.offset = 0; // server clock minus ours
+    this.heardAt = 0; // our clock; 0: nothing yet
+    this.beatAt = null; // server clock
+    this.state = "connecting";
+    this.alive = false;
+  }
+
+  now() {
+    return Date.now() + this.offset;
+  }
+
+  heard(message) {
+    this.heardAt = performance.now();
+    this.offset = message.at - Date.now();
+    if (message.type === "heartbeat") this.beatAt = message.listeners_at;
+  }
+
+  put(symbol, text, at) {
+    const old = this.prices.get(symbol);
+    if (old && old.at > at) return;
+    this.prices.set(symbol, { text, at, move: move(old, text) });
+  }
+
+  /** Returns [mood, words] for the pill, and settles whether prices may look live. */
+  judge(anyRunning) {
+    const silent = !this.heardAt || performance.now() - this.heardAt > SILENT_AFTER;
+    const deaf = anyRunning && (this.beatAt === null || this.now() - this.beatAt > BEATS_LOST);
+    this.alive = this.state === "open" && !silent && !deaf;
+    if (this.state === "forbidden") return ["down", "No access"];
+    if (this.state === "crowded") return ["down", "Too many pages open"];
+    if (this.state !== "open") return ["down", this.heardAt ? "Disconnected" : "Connecting"];
+    if (silent) return ["stale", "No news"];
+    if (deaf) return ["stale", "Listeners silent"];
+    return anyRunning ? ["live", "Live"] : ["idle", "Idle"];
+  }
+}
+
+function move(old, text) {
+  if (!old || old.text === text) return old?.move ?? "";
+  return toUnits(text) > toUnits(old.text) ? "up" : "down";
+}

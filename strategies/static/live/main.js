@@ -1,0 +1,118 @@
+// The live page: puts the parts together.
+
+import { takeOver } from "./actions.js";
+import { Desk } from "./desk.js";
+import { clock } from "./format.js";
+import { List } from "./list.js";
+import { Painter, cells, setData, setText } from "./painter.js";
+import { fillers } from "./rows.js";
+import { LiveSocket } from "./socket.js";
+
+const EVENTS_KEPT = 100;
+const desk = new Desk();
+const painter = new Painter();
+const fill = fillers(desk);
+const lists = Object.fromEntries(Object.keys(fill).map((name) => [name, new List(name, painter, fill[name])]));
+const bySymbol = new Map(); // symbol -> [[list, id]]
+const PRICED = ["strategies", "watch"];
+const ROWS = { strategy: "strategies", exit: "exits", listener: "listeners" };
+
+function onMessage(message) {
+  desk.heard(message);
+  if (message.type === "snapshot") snapshot(message);
+  else if (message.type === "prices") prices(message.prices);
+  else if (message.type === "alert") alertPerson(message.body);
+  if (message.row) lists[ROWS[message.type]].upsert(message.row, { first: message.type === "exit" });
+  if (message.event) happened(message.event);
+  if (message.row) index();
+  judge();
+}
+
+function snapshot(message) {
+  for (const name of PRICED) {
+    for (const row of message[name]) if (row.ltp !== null) desk.put(row.symbol, row.ltp, row.ltp_at);
+  }
+  for (const name of Object.keys(lists)) lists[name].replace(message[name]);
+  index();
+}
+
+function prices(changes) {
+  for (const [symbol, text, at] of changes) {
+    desk.put(symbol, text, at);
+    for (const [list, id] of bySymbol.get(symbol) ?? []) list.paint(id);
+  }
+}
+
+function index() {
+  bySymbol.clear();
+  for (const name of PRICED) {
+    for (const [id, row] of lists[name].rows) {
+      if (!bySymbol.has(row.symbol)) bySymbol.set(row.symbol, []);
+      bySymbol.get(row.symbol).push([lists[name], id]);
+    }
+  }
+  summarise();
+}
+
+function happened(event) {
+  lists.events.upsert(event, { first: true });
+  while (lists.events.elements.size > EVENTS_KEPT) lists.events.remove(lists.events.body.lastElementChild.dataset.id);
+}
+
+function summarise() {
+  const rows = [...lists.strategies.rows.values()];
+  const count = (test) => rows.filter(test).length;
+  const armed = count((row) => row.status === "active" && row.tone === "good");
+  const exiting = count((row) => row.status === "exiting");
+  const trouble = count((row) => row.tone === "bad");
+  const words = [`${armed} armed`, exiting && `${exiting} exiting`, trouble && `${trouble} need${trouble === 1 ? "s" : ""} you`];
+  setText(document.querySelector("#summary"), rows.length ? words.filter(Boolean).join(" · ") : "");
+  document.title = trouble ? `(${trouble}) Tickguard` : "Tickguard";
+}
+
+function alertPerson(body) {
+  const line = document.querySelector("#alert");
+  setText(line.querySelector("[data-alert-text]"), [body.symbol, body.text].filter(Boolean).join(": "));
+  line.hidden = false;
+}
+
+function judge() {
+  const anyRunning = [...lists.listeners.rows.values()].some((row) => row.running && row.wanted > 0);
+  const wasAlive = desk.alive;
+  const [mood, words] = desk.judge(anyRunning);
+  const pill = document.querySelector("#connection");
+  setData(pill, "mood", mood);
+  setText(pill.querySelector("[data-words]"), words);
+  setData(document.body, "alive", String(desk.alive));
+  document.querySelector("#stale").hidden = mood === "live" || mood === "idle" || !desk.heardAt;
+  if (wasAlive !== desk.alive) PRICED.forEach((name) => lists[name].paintAll());
+}
+
+function everySecond() {
+  setText(document.querySelector("#clock"), `${clock(desk.now())} IST`);
+  judge();
+  for (const name of [...PRICED, "listeners"]) lists[name].paintAll();
+}
+
+function onAnswer(form, answer) {
+  if (answer.row) lists.strategies.upsert(answer.row);
+  if (answer.row) index();
+  const place = form.closest("[data-id]");
+  const note = (place && cells(place).note) ?? document.querySelector("#watch-note");
+  setText(note, answer.ok && place ? "" : answer.text);
+  setData(note, "tone", answer.ok ? "good" : "bad");
+  if (form.dataset.act === "watch" && answer.ok) form.reset();
+  if (form.dataset.act.endsWith("watch") && answer.ok) socket.send({ type: "snapshot" });
+}
+
+const socket = new LiveSocket("/ws/live/", {
+  onMessage,
+  onState: (state) => {
+    desk.state = state;
+    judge();
+  },
+});
+takeOver(onAnswer);
+document.querySelector("#alert button").addEventListener("click", () => (document.querySelector("#alert").hidden = true));
+setInterval(everySecond, 1000);
+everySecond();

@@ -1,0 +1,111 @@
+// How each kind of row is filled.
+
+import * as format from "./format.js";
+import { cells, setData, setText } from "./painter.js";
+
+export const OLD_AFTER = 5_000;
+const NEAR = 0.5; // percent
+const FULL_BAR = 3; // percent of room that fills the bar
+const SIDE = { BOUGHT: "Long", SOLD: "Short", NONE: "No position" };
+
+/** Fills rows; `desk` knows the prices, the time and whether the feed is alive. */
+export function fillers(desk) {
+  return {
+    strategies: (element, row) => strategy(element, row, desk),
+    watch: (element, row) => watched(element, row, desk),
+    exits: (element, row) => exit(element, row, desk),
+    listeners: (element, row) => listener(element, row, desk),
+    events: (element, row) => event(element, row, desk),
+  };
+}
+
+function strategy(element, row, desk) {
+  const cell = cells(element);
+  setText(cell.name, row.name || row.symbol);
+  cell.name.href = `/strategies/${row.id}/`;
+  setText(cell.what, what(row));
+  setText(cell.stop, format.price(row.stop, row.decimals));
+  setText(cell.state, row.state);
+  setData(cell.state, "tone", row.tone);
+  const live = lastPrice(element, cell, row, desk);
+  room(element, cell, row, row.status === "active" || row.status === "draft" ? live : null);
+  buttons(element, row);
+}
+
+function what(row) {
+  const held = row.position === "NONE" ? SIDE.NONE : `${SIDE[row.position]} ${format.grouped(row.quantity)}`;
+  return `${row.symbol} · ${held} · ${row.product}`;
+}
+
+function lastPrice(element, cell, row, desk) {
+  const known = desk.prices.get(row.symbol);
+  const old = !known || !desk.alive || desk.now() - known.at > OLD_AFTER;
+  setData(element, "old", String(old));
+  setText(cell.ltp, known ? format.price(known.text, row.decimals) : "–");
+  setData(cell.ltp, "move", known?.move ?? "");
+  setText(cell.age, known ? format.age(Math.max(0, desk.now() - known.at)) : "no price yet");
+  return known?.text ?? null;
+}
+
+function room(element, cell, row, ltp) {
+  const left = format.distance(row, ltp);
+  setText(cell.points, left ? left.points : "–");
+  setText(cell.percent, left ? `${left.percent.toFixed(2)} %` : "");
+  setData(element, "near", String(Boolean(left) && left.percent < NEAR));
+  const share = left ? Math.max(0, Math.min(1, left.percent / FULL_BAR)) : 0;
+  cell.bar.style.transform = `scaleX(${share.toFixed(3)})`;
+  cell.bar.parentElement.hidden = !left;
+}
+
+function buttons(element, row) {
+  for (const form of element.querySelectorAll("form[data-act]")) {
+    form.hidden = !row[`can_${form.dataset.act}`];
+    form.action = `/strategies/${row.id}/${form.dataset.act}/`;
+  }
+}
+
+function watched(element, row, desk) {
+  const cell = cells(element);
+  setText(cell.symbol, row.symbol);
+  setText(cell.name, row.name || row.type);
+  cell.instrument.value = row.symbol;
+  cell.remove.setAttribute("aria-label", `Stop watching ${row.symbol}`);
+  lastPrice(element, cell, row, desk);
+}
+
+function exit(element, row, desk) {
+  const cell = cells(element);
+  setText(cell.at, format.moment(row.at, desk.now()));
+  setText(cell.name, row.name || row.symbol);
+  cell.name.href = `/strategies/${row.strategy}/`;
+  setText(cell.why, row.trigger ? `Stop touched at ${row.trigger}` : "Asked for by you");
+  setText(cell.state, row.state);
+  setData(cell.state, "tone", row.tone);
+}
+
+function listener(element, row, desk) {
+  const cell = cells(element);
+  const since = row.last_tick_at === null ? null : Math.max(0, desk.now() - row.last_tick_at);
+  const ticking = row.connected && since !== null && since < OLD_AFTER + 3_000; // rows are reported every 2 s
+  setText(cell.name, row.name);
+  setText(cell.broker, row.simulated ? `${row.broker} · simulated` : row.broker);
+  setText(cell.state, row.state);
+  setData(cell.state, "tone", row.tone);
+  fact(cell.connected, row.connected, row.connected ? "Connected" : "Not connected");
+  fact(cell.subscribed, row.subscribed > 0 && row.subscribed >= row.wanted, `${row.subscribed} of ${row.wanted} subscribed`);
+  fact(cell.ticking, ticking, ticking ? "Ticking" : since === null ? "No tick yet" : `Last tick ${format.age(since)}`);
+  setText(cell.error, row.error && !row.connected ? row.error : "");
+}
+
+function fact(cell, holds, text) {
+  setText(cell, text);
+  setData(cell, "holds", String(holds));
+}
+
+function event(element, row, desk) {
+  const cell = cells(element);
+  setText(cell.at, format.moment(row.at, desk.now()));
+  setText(cell.subject, row.subject);
+  setText(cell.text, row.text);
+  setData(element, "tone", row.tone);
+}
