@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -59,7 +59,7 @@ class ExitOrderInline(_ReadOnlyInline):
 
 @admin.register(Strategy)
 class StrategyAdmin(_Admin):
-    form = StrategyForm
+    form: Any = StrategyForm
     list_display = ("__str__", "user", "instrument", "status", "position", "quantity", "stop_loss", "live")
     list_filter = ("status", "position", "product", "account__broker")
     list_select_related = ("user", "instrument", "account")
@@ -74,7 +74,7 @@ class StrategyAdmin(_Admin):
         ("Life", {"fields": _LIFE, "description": "Changed by starting, stopping and exiting only."}),
     )
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[str]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """While a stop is armed only the stop may move; while it exits, nothing may."""
         status = obj.status if obj else Strategy.Status.DRAFT
         if status == Strategy.Status.ACTIVE:

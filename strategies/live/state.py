@@ -90,7 +90,7 @@ def strategy_row(strategy: Strategy, trouble: str) -> Row:
     tick_size = strategy.instrument.tick_size
     return {
         "id": strategy.pk,
-        "name": strategy.name,
+        "title": strategy.name or strategy.symbol,
         "symbol": strategy.symbol,
         "decimals": decimals(tick_size),
         "account": str(strategy.account),
@@ -139,7 +139,7 @@ def _exit_row(exit_: Exit) -> Row:
     return {
         "id": exit_.pk,
         "strategy": exit_.strategy_id,
-        "name": exit_.strategy.name,
+        "title": exit_.strategy.name or exit_.strategy.symbol,
         "symbol": exit_.strategy.symbol,
         "reason": exit_.reason,
         "trigger": price_text(exit_.trigger_price, tick_size),
@@ -193,8 +193,7 @@ def _watch_row(row: Subscription) -> Row:
     return {
         "id": row.pk,
         "symbol": instrument.symbol,
-        "name": instrument.name,
-        "type": instrument.get_instrument_type_display(),
+        "title": instrument.name or instrument.get_instrument_type_display(),
         "decimals": decimals(instrument.tick_size),
         "account": str(row.account),
     }

@@ -43,7 +43,8 @@ def live(request: UserRequest) -> HttpResponse:
     for row in (*rows.strategies, *rows.watch):
         row["ltp"], row["ltp_at"] = prices.get(row["symbol"], (None, None))
     simulated = any(row["simulated"] for row in rows.listeners)
-    return render(request, "live/page.html", {"page": _readable(rows), "simulated": simulated})
+    context = {"page": _readable(rows), "simulated": simulated, "blank": {"decimals": 2}}
+    return render(request, "live/page.html", context)
 
 
 @never_cache

@@ -21,7 +21,7 @@ export function fillers(desk) {
 
 function strategy(element, row, desk) {
   const cell = cells(element);
-  setText(cell.name, row.name || row.symbol);
+  setText(cell.name, row.title);
   cell.name.href = `/strategies/${row.id}/`;
   setText(cell.what, what(row));
   setText(cell.stop, format.price(row.stop, row.decimals));
@@ -67,7 +67,7 @@ function buttons(element, row) {
 function watched(element, row, desk) {
   const cell = cells(element);
   setText(cell.symbol, row.symbol);
-  setText(cell.name, row.name || row.type);
+  setText(cell.name, row.title);
   cell.instrument.value = row.symbol;
   cell.remove.setAttribute("aria-label", `Stop watching ${row.symbol}`);
   lastPrice(element, cell, row, desk);
@@ -76,7 +76,7 @@ function watched(element, row, desk) {
 function exit(element, row, desk) {
   const cell = cells(element);
   setText(cell.at, format.moment(row.at, desk.now()));
-  setText(cell.name, row.name || row.symbol);
+  setText(cell.name, row.title);
   cell.name.href = `/strategies/${row.strategy}/`;
   setText(cell.why, row.trigger ? `Stop touched at ${row.trigger}` : "Asked for by you");
   setText(cell.state, row.state);
