@@ -11,6 +11,7 @@ from marketdata.domain.errors import UnknownBroker
 
 if TYPE_CHECKING:
     from marketdata.ports import BrokerAdapter
+    from marketdata.simulator.market import Surface
 
 BROKERS = ("zerodha",)
 
@@ -32,3 +33,8 @@ def endpoints(broker: str) -> Mapping[str, Endpoint]:
     return cast(
         "Mapping[str, Endpoint]", import_module(f"marketdata.brokers.{broker}.endpoints").ENDPOINTS
     )
+
+
+def surface(broker: str) -> Surface:
+    """Return a broker's surface on the simulated exchange; imports no SDK."""
+    return cast("Surface", import_module(f"marketdata.brokers.{broker}.simulated"))

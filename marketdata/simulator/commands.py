@@ -1,0 +1,292 @@
+"""What the control API can be told, by name. Prices are texts in rupees, times in seconds.
+
+Every public method of ``Commands`` is one command: ``POST /<name>`` with its arguments as a
+JSON object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from marketdata.domain.orders import Side
+from marketdata.domain.prices import to_rupees, to_units
+from marketdata.simulator.accounts import Account, Holding
+from marketdata.simulator.faults import FAULTS
+from marketdata.simulator.instrument import Instrument
+from marketdata.simulator.market import Market
+from marketdata.simulator.orders import Kind, Order, Ticket
+
+Json = dict[str, Any]
+
+
+class BadCommand(ValueError):
+    """A command that makes no sense; the text says why."""
+
+
+def units(price: str) -> int:
+    """Return a price text in units.
+
+    Raises:
+        BadCommand: Not a decimal number, or finer than the exchange counts.
+
+    """
+    try:
+        return to_units(Decimal(price))
+    except (InvalidOperation, ValueError, TypeError):
+        raise BadCommand(
+            f"price {price!r} is not a decimal number: write rupees as a text, like '1499.95'"
+        ) from None
+
+
+class Commands:
+    """The commands of one market."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._exchange = market.exchange
+        self._running: set[asyncio.Task[None]] = set()
+
+    # --- Prices -------------------------------------------------------------------------
+    async def set_price(self, symbol: str, price: str, age_s: float = 0.0) -> Json:
+        """Print one tick, stamped ``age_s`` ago. Zero and below only shows on feeds."""
+        self._exchange.trade(symbol, units(price), age_s=age_s)
+        return _instrument(self._exchange.instrument(symbol))
+
+    async def play(
+        self, symbol: str, prices: list[str], gap_s: float = 0.0, age_s: float = 0.0, wait: bool = True
+    ) -> Json:
+        """Print each price in order, ``gap_s`` apart; without ``wait`` answer at once."""
+        self._exchange.instrument(symbol)
+        script = self._market.tape.play(symbol, [units(price) for price in prices], gap_s, age_s)
+        if wait:
+            await script
+        else:
+            task = asyncio.create_task(script)
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return {"ticks": len(prices)}
+
+    async def set_rate(self, ticks_per_s: float) -> Json:
+        """Set the rate of the random walks over all watched instruments; 0 leaves only scripts."""
+        if ticks_per_s < 0:
+            raise BadCommand(f"rate {ticks_per_s} is below zero: use 0 to pause")
+        self._market.tape.rate = ticks_per_s
+        return {"rate": ticks_per_s}
+
+    async def set_book(self, symbol: str, bid: str | None = None, ask: str | None = None) -> Json:
+        """Fix the best bid and ask; "0": nobody there; none: following the price again."""
+        item = self._exchange.instrument(symbol)
+        item.bid = None if bid is None else units(bid)
+        item.ask = None if ask is None else units(ask)
+        return _instrument(item)
+
+    async def set_band(self, symbol: str, lower: str, upper: str) -> Json:
+        """Fix the day's price band."""
+        item = self._exchange.instrument(symbol)
+        item.lower, item.upper, item.band_is_fixed = units(lower), units(upper), True
+        return _instrument(item)
+
+    async def instrument(self, symbol: str) -> Json:
+        """Return what the exchange holds for one instrument."""
+        return _instrument(self._exchange.instrument(symbol))
+
+    # --- Accounts -----------------------------------------------------------------------
+    async def create_account(
+        self,
+        client_id: str,
+        api_key: str = "",
+        api_secret: str = "",
+        access_token: str = "",
+        redirect_url: str = "",
+    ) -> Json:
+        """Create an account, or give one new credentials; what is not given is made up."""
+        return _account(
+            self._exchange.accounts.create(client_id, api_key, api_secret, access_token, redirect_url)
+        )
+
+    async def accounts(self) -> list[Json]:
+        return [_account(account) for account in self._exchange.accounts]
+
+    async def mint_token(self, client_id: str) -> Json:
+        """Return a new access token; the one before is dead."""
+        return {"access_token": self._exchange.accounts.mint(client_id)}
+
+    async def kill_token(self, client_id: str, drop: bool = False) -> Json:
+        """Let the access token die, and with ``drop`` cut the account's sockets too."""
+        self._exchange.accounts.kill(client_id)
+        return await self.drop(client_id) if drop else {"sockets": 0}
+
+    async def set_position(
+        self, client_id: str, symbol: str, product: str, quantity: int, price: str = ""
+    ) -> Json:
+        """Replace a position; ``quantity`` below zero is short. Without a price: at the last one."""
+        item = self._exchange.instrument(symbol)
+        account = self._exchange.accounts.get(client_id)
+        account.seed_position(symbol, product, quantity, units(price) if price else item.last)
+        return {"quantity": quantity}
+
+    async def set_holding(self, client_id: str, symbol: str, quantity: int, price: str = "") -> Json:
+        """Replace a holding of delivered shares."""
+        item = self._exchange.instrument(symbol)
+        average = units(price) if price else item.last
+        self._exchange.accounts.get(client_id).holdings[symbol] = Holding(symbol, quantity, average)
+        return {"quantity": quantity}
+
+    async def positions(self, client_id: str) -> list[Json]:
+        held = self._exchange.accounts.get(client_id).positions.values()
+        return [{"symbol": p.symbol, "product": p.product, "quantity": p.quantity} for p in held]
+
+    # --- Orders -------------------------------------------------------------------------
+    async def place_order(
+        self,
+        client_id: str,
+        symbol: str,
+        *,
+        side: str,
+        quantity: int,
+        product: str,
+        price: str = "",
+        tag: str = "",
+    ) -> Json:
+        """Place an order as from another platform; without a price at the market."""
+        self._exchange.accounts.get(client_id), self._exchange.instrument(symbol)
+        kind = Kind.LIMIT if price else Kind.MARKET
+        ticket = Ticket(symbol, Side(side), quantity, product, kind, units(price) if price else 0, tag=tag)
+        order = self._exchange.place(client_id, ticket)
+        self._exchange.work(order)
+        return _order(order)
+
+    async def cancel_order(self, order_id: str) -> Json:
+        """Cancel an order as from another platform."""
+        order = self._known(order_id)
+        self._exchange.cancel(order)
+        return _order(order)
+
+    async def release(self, order_id: str) -> Json:
+        """Let an order that a fault holds meet prices again."""
+        order = self._known(order_id)
+        order.held = False
+        self._exchange.rematch(order)
+        return _order(order)
+
+    def _known(self, order_id: str) -> Order:
+        order = self._exchange.orders.get(order_id)
+        if order is None:
+            raise BadCommand(f"no order {order_id!r}: see the ledger")
+        return order
+
+    async def ledger(self, client_id: str | None = None) -> list[Json]:
+        """Return every order that was booked, in the order of receipt."""
+        return [_order(o) for o in self._exchange.orders.values() if client_id in (None, o.account)]
+
+    async def set_matching_delay(self, seconds: float) -> Json:
+        """Set the time from accepting an order to judging it; 0: before the answer leaves."""
+        self._market.matching_delay_s = seconds
+        return {"seconds": seconds}
+
+    # --- Faults -------------------------------------------------------------------------
+    async def fault(self, name: str, **options: Any) -> Json:
+        """Arm a named fault: ``account operation times seconds`` and its own parameters."""
+        return asdict(self._market.faults.arm(name, **options))
+
+    async def clear_faults(self, name: str | None = None) -> Json:
+        self._market.faults.clear(name)
+        return {"armed": len(self._market.faults.armed())}
+
+    async def faults(self) -> Json:
+        """Return the faults that exist and those that are armed."""
+        known = {name: {"what": kind.what, **kind.parameters} for name, kind in FAULTS.items()}
+        return {"known": known, "armed": [asdict(fault) for fault in self._market.faults.armed()]}
+
+    async def drop(self, account: str | None = None) -> Json:
+        """Cut feed sockets without a close frame."""
+        return {"sockets": sum(hub.drop(account) for hub in self._market.hubs)}
+
+    async def close(self, account: str | None = None, code: int = 1001, reason: str = "going away") -> Json:
+        """Close feed sockets with a close frame."""
+        return {"sockets": sum([await hub.close(account, code, reason) for hub in self._market.hubs])}
+
+    async def malformed(self, account: str | None = None, kind: str = "truncated") -> Json:
+        """Send one malformed frame: ``truncated``, ``unknown`` (length) or ``garbage``."""
+        return {"sockets": sum(hub.malformed(account, kind) for hub in self._market.hubs)}
+
+    async def error_text(self, message: str, account: str | None = None) -> Json:
+        """Send an error text on feed sockets."""
+        return {"sockets": sum(hub.text(account, message) for hub in self._market.hubs)}
+
+    async def enforce_limits(self, on: bool = True) -> Json:
+        """Refuse requests above the broker's documented rates, or stop doing so."""
+        self._market.enforces_limits = on
+        return {"on": on}
+
+    # --- What is going on ---------------------------------------------------------------
+    async def subscriptions(self) -> Json:
+        """Return client id -> symbol -> mode."""
+        return {
+            account: dict(modes)
+            for hub in self._market.hubs
+            for account, modes in hub.subscriptions().items()
+        }
+
+    async def connections(self) -> Json:
+        """Return client id -> open feed sockets."""
+        return {account: count for hub in self._market.hubs for account, count in hub.connections().items()}
+
+    async def counters(self) -> Json:
+        return dict(self._market.counters)
+
+    async def state(self) -> Json:
+        return {
+            "seed": self._market.seed,
+            "rate": self._market.tape.rate,
+            "time": self._market.clock.time(),
+            "instruments": len(self._exchange.instruments),
+            "orders": len(self._exchange.orders),
+        }
+
+
+def _instrument(item: Instrument) -> Json:
+    names = ("last", "open", "high", "low", "previous_close", "lower", "upper", "average")
+    contract = item.listing.contract
+    return {name: str(to_rupees(getattr(item, name))) for name in names} | {
+        "symbol": item.symbol,
+        "bid": str(to_rupees(item.best_bid())),
+        "ask": str(to_rupees(item.best_ask())),
+        "volume": item.volume,
+        "last_trade_time": item.last_trade_time,
+        "tick_size": str(contract.tick_size),
+        "lot_size": contract.lot_size,
+        "freeze_quantity": contract.freeze_quantity,
+    }
+
+
+def _account(account: Account) -> Json:
+    names = ("client_id", "api_key", "api_secret", "access_token", "redirect_url")
+    return {name: getattr(account, name) for name in names}
+
+
+def _order(order: Order) -> Json:
+    ticket = order.ticket
+    fills = [{"quantity": f.quantity, "price": str(to_rupees(f.price)), "at": f.at} for f in order.fills]
+    return {
+        "order_id": order.order_id,
+        "account": order.account,
+        "tag": ticket.tag,
+        "symbol": ticket.symbol,
+        "side": ticket.side.value,
+        "product": ticket.product,
+        "quantity": ticket.quantity,
+        "kind": ticket.kind.value,
+        "price": str(to_rupees(ticket.price)),
+        "limit": str(to_rupees(order.limit)),
+        "status": order.status.value,
+        "message": order.message,
+        "filled": order.filled,
+        "received_at": order.received_at,
+        "updated_at": order.updated_at,
+        "modifications": order.modifications,
+        "fills": fills,
+    }

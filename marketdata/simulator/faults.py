@@ -1,0 +1,142 @@
+"""What goes wrong on demand: named faults that wait to be met.
+
+A fault is armed with its parameters, a count or a duration, and who and what it concerns.
+The surfaces ask for it by name at the point where it strikes. A new fault is one line in
+``FAULTS`` and one question in a surface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from marketdata.domain.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a fault does, the operation it strikes unless told, and its parameters' defaults."""
+
+    what: str
+    operation: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+_REJECT = {"text": "Insufficient funds. Required margin is 75000.00 but available margin is 0.00."}
+FAULTS: Mapping[str, Kind] = {
+    "refuse": Kind("close each new connection at once, before a byte (operation: feed, api)", "feed"),
+    "forbid": Kind("answer a feed's handshake with 403 although its token lives", "feed"),
+    "silence": Kind("keep feed sockets open and send nothing", "feed"),
+    "latency": Kind("answer a request later", None, {"delay_s": 1.0}),
+    "cut_before": Kind("cut the connection before the request does anything", "place"),
+    "lost_reply": Kind("do what was asked, then cut the connection instead of answering", "place"),
+    "server_error": Kind("answer 5xx, before or after doing it", "place", {"status": 502, "booked": False}),
+    "rate_limited": Kind("answer 429", "place"),
+    "html": Kind("answer with a web page", None, {"status": 200}),
+    "reject": Kind(
+        "refuse an order, with or without a rejected row in the book", "place",
+        {**_REJECT, "error_type": "OrderException", "status": 400, "booked": False},
+    ),
+    "reject_after_ack": Kind("accept an order, then reject it in the book", "place", _REJECT),
+    "rest": Kind("accept an order and never fill it", "place"),
+}  # fmt: skip
+
+
+class UnknownFault(ValueError):
+    """No fault of that name, or not that parameter."""
+
+
+@dataclass(slots=True)
+class Fault:
+    """One armed fault. ``times`` strikes are left, or it lasts until ``ends_at`` (monotonic)."""
+
+    name: str
+    account: str | None
+    operation: str | None
+    parameters: dict[str, Any]
+    times: int | None
+    ends_at: float | None
+
+    def concerns(self, account: str | None, operation: str | None) -> bool:
+        return self.account in (None, account) and self.operation in (None, operation)
+
+
+class Faults:
+    """The faults that are armed, oldest first."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._armed: list[Fault] = []
+
+    def arm(
+        self,
+        name: str,
+        *,
+        account: str | None = None,
+        operation: str | None = None,
+        times: int | None = None,
+        seconds: float | None = None,
+        **parameters: Any,
+    ) -> Fault:
+        """Arm a fault for ``times`` strikes (1 unless told) or for ``seconds``.
+
+        Args:
+            name: One of ``FAULTS``.
+            account: Only this client id; None: all.
+            operation: Only this kind of request; None: the fault's own.
+            times: How often it strikes.
+            seconds: How long it lasts, however often it strikes.
+            parameters: The fault's own; see ``FAULTS``.
+
+        Raises:
+            UnknownFault: Not a name or parameter of ``FAULTS``.
+
+        """
+        kind = _kind(name, parameters)
+        if times is None and seconds is None:
+            times = 1
+        ends_at = None if seconds is None else self._clock.monotonic() + seconds
+        own = {**kind.parameters, **parameters}
+        fault = Fault(name, account, operation or kind.operation, own, times, ends_at)
+        self._armed.append(fault)
+        return fault
+
+    def take(self, name: str, account: str | None = None, operation: str | None = None) -> Fault | None:
+        """Return the oldest armed fault that concerns this, used up by one strike."""
+        fault = self.active(name, account, operation)
+        if fault is not None and fault.times is not None:
+            fault.times -= 1
+        return fault
+
+    def active(self, name: str, account: str | None = None, operation: str | None = None) -> Fault | None:
+        """Return the oldest armed fault that concerns this, and leave it as it is."""
+        self._forget_spent()
+        return next((f for f in self._armed if f.name == name and f.concerns(account, operation)), None)
+
+    def clear(self, name: str | None = None) -> None:
+        """Disarm one kind of fault, or all."""
+        self._armed = [fault for fault in self._armed if name is not None and fault.name != name]
+
+    def armed(self) -> list[Fault]:
+        self._forget_spent()
+        return list(self._armed)
+
+    def _forget_spent(self) -> None:
+        if self._armed:
+            now = self._clock.monotonic()
+            self._armed = [
+                fault
+                for fault in self._armed
+                if (fault.times is None or fault.times > 0) and (fault.ends_at is None or now < fault.ends_at)
+            ]
+
+
+def _kind(name: str, parameters: Mapping[str, Any]) -> Kind:
+    kind = FAULTS.get(name)
+    if kind is None:
+        raise UnknownFault(f"unknown fault {name!r}: there are {', '.join(FAULTS)}")
+    if unknown := parameters.keys() - kind.parameters.keys():
+        known = ", ".join(kind.parameters) or "none"
+        raise UnknownFault(f"fault {name!r} has no parameter {', '.join(sorted(unknown))}: it has {known}")
+    return kind
