@@ -20,6 +20,7 @@ from marketdata.domain.feed import ListenerHealth, ListenerState
 from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.ticks import FeedMode, Tick
 from marketdata.listener import MarketDataListener
+from marketdata.statistics import RateMeter
 from marketdata.wanted import FeedTokens, WantedFeed
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class FeedReport:
     wanted: WantedFeed
     health: ListenerHealth
     trouble: str  # why it cannot be brought to what is wanted; empty when it can
+    ticks_per_second: float = 0.0
 
 
 class AccountFeed:
@@ -86,6 +88,7 @@ class AccountFeed:
         self._changed = asyncio.Event()
         self._snapshot: asyncio.Task[None] | None = None
         self._trouble = ""
+        self._rate = RateMeter()
         self._task = asyncio.get_running_loop().create_task(
             self._run(), name=f"account {wanted.config.account_id}"
         )
@@ -103,7 +106,7 @@ class AccountFeed:
     def report(self) -> FeedReport:
         """Look at it now."""
         health = _NOTHING if self._listener is None else self._listener.health_check()
-        return FeedReport(self._wanted, health, self._trouble)
+        return FeedReport(self._wanted, health, self._trouble, self._rate.per_second(self._clock.monotonic()))
 
     async def reconnect(self) -> None:
         """Drop the connection and make a new one."""
@@ -150,6 +153,8 @@ class AccountFeed:
             await listener.connect()
         elif before is not None and before.config != wanted.config:
             await listener.use_config(wanted.config)
+        elif listener.is_connected and _armed(wanted) - _armed(before):
+            self._start_snapshot()  # the first packet of a quiet instrument may be hours old
 
     def _must_restart(self, wanted: WantedFeed) -> bool:
         """A token that changed hands would bring another instrument's price under the old name."""
@@ -159,12 +164,12 @@ class AccountFeed:
         return any(before.get(symbol, token) != token for symbol, token in wanted.tokens.items())
 
     def _build(self, wanted: WantedFeed) -> MarketDataListener:
-        user_id, account_id = wanted.user_id, wanted.config.account_id
+        account_id = wanted.config.account_id
         self._tokens = FeedTokens(wanted.tokens)
         listener = self._adapter.listener_class(
-            user_id, wanted.config, tokens=self._tokens, clock=self._clock
+            wanted.user_id, wanted.config, tokens=self._tokens, clock=self._clock
         )
-        listener.register_callback("on_ticks", partial(self._pipeline.accept, user_id))
+        listener.register_callback("on_ticks", self._on_ticks)
         listener.register_callback("on_order_update", partial(self._hooks.on_order_update, account_id))
         listener.register_callback("on_connect", self._on_connect)
         listener.register_callback("on_disconnect", self._on_disconnect)
@@ -202,10 +207,13 @@ class AccountFeed:
 
     # --- what the listener says -----------------------------------------------------------
 
+    def _on_ticks(self, ticks: Sequence[Tick]) -> None:
+        self._pipeline.accept(self._wanted.user_id, ticks)
+        self._rate.count(len(ticks), self._clock.monotonic())
+
     def _on_connect(self) -> None:
         self._note("connected", "")
-        self._stop_snapshot()
-        self._snapshot = asyncio.get_running_loop().create_task(self._take_snapshot())
+        self._start_snapshot()
 
     def _on_disconnect(self, error: Exception | None) -> None:
         self._stop_snapshot()
@@ -223,6 +231,10 @@ class AccountFeed:
                 logger.exception("account %s: prices after connecting", wanted.config.account_id)
             await self._clock.sleep(SNAPSHOT_RETRY_S)
 
+    def _start_snapshot(self) -> None:
+        self._stop_snapshot()
+        self._snapshot = asyncio.get_running_loop().create_task(self._take_snapshot())
+
     def _stop_snapshot(self) -> None:
         if self._snapshot is not None:
             self._snapshot.cancel()
@@ -230,6 +242,11 @@ class AccountFeed:
 
     def _note(self, kind: str, detail: str) -> None:
         self._hooks.on_feed_event(self._wanted, kind, detail)
+
+
+def _armed(feed: WantedFeed | None) -> set[str]:
+    modes = {} if feed is None else feed.modes
+    return {symbol for symbol, mode in modes.items() if mode is FeedMode.FULL}
 
 
 async def stop_all(feeds: Iterable[AccountFeed]) -> None:

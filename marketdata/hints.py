@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import redis
@@ -15,10 +16,15 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from marketdata.domain.clock import Clock
+from marketdata.redis_client import ERRORS, connect
+
 logger = logging.getLogger(__name__)
 
 HINT_CHANNEL = "tickguard:hint"
 _TIMEOUT_S = 0.5
+_LISTEN_S = 5.0
+_RECONNECT_S = 1.0
 
 
 class HintSender:
@@ -64,3 +70,22 @@ def hint() -> None:
     if url not in _senders:
         _senders[url] = HintSender(url)
     _senders[url].send()
+
+
+async def listen(url: str, on_hint: Callable[[], None], clock: Clock) -> None:
+    """Call ``on_hint`` at each hint until cancelled; reconnects by itself."""
+    while True:
+        try:
+            await _listen_once(url, on_hint)
+        except ERRORS as exc:
+            logger.debug("hints are not heard (%s): looking every 2 s", exc)
+        await clock.sleep(_RECONNECT_S)
+
+
+async def _listen_once(url: str, on_hint: Callable[[], None]) -> None:
+    async with connect(url) as client, client.pubsub(ignore_subscribe_messages=True) as subscription:
+        await subscription.subscribe(HINT_CHANNEL)
+        on_hint()  # what was hinted while nobody listened
+        while True:
+            if await subscription.get_message(timeout=_LISTEN_S) is not None:
+                on_hint()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F
 
+from marketdata.accounts import broker_config
 from marketdata.domain.errors import UnknownInstrument
 from marketdata.domain.instruments import canonical
 from marketdata.domain.sessions import Calendar, Hours
@@ -77,18 +78,6 @@ def read_wanted() -> Wanted:
     return Wanted(feeds, frozenset(owners))
 
 
-def config_of(account: BrokerAccount) -> BrokerConfig:
-    """Return an account's credentials."""
-    return BrokerConfig(
-        account_id=account.pk,
-        broker=account.broker,
-        client_id=account.client_id,
-        api_key=account.api_key,
-        api_secret=account.api_secret,
-        access_token=account.access_token,
-    )
-
-
 def read_tokens(broker: str, symbols: Collection[str]) -> dict[str, str]:
     """Return the broker's token of each symbol. Blocks.
 
@@ -120,10 +109,14 @@ def _hours(day: MarketDay) -> Hours | None:
 
 def _held() -> dict[int, dict[str, tuple[str, FeedMode]]]:
     # An instrument of another broker's list has another broker's token.
-    rows = Subscription.objects.filter(
-        account__desired_state=BrokerAccount.DesiredState.RUNNING, instrument__broker=F("account__broker")
-    ).values_list(
-        "account_id", "holder", "instrument__exchange", "instrument__tradingsymbol", "instrument__token"
+    rows = (
+        Subscription.objects.filter(
+            account__desired_state=BrokerAccount.DesiredState.RUNNING, instrument__broker=F("account__broker")
+        )
+        .exclude(instrument__token="")  # listed no longer
+        .values_list(
+            "account_id", "holder", "instrument__exchange", "instrument__tradingsymbol", "instrument__token"
+        )
     )
     held: dict[int, dict[str, tuple[str, FeedMode]]] = defaultdict(dict)
     for account_id, holder, exchange, name, token in rows:
@@ -138,7 +131,7 @@ def _held() -> dict[int, dict[str, tuple[str, FeedMode]]]:
 def _feed(account: BrokerAccount, held: Mapping[str, tuple[str, FeedMode]]) -> WantedFeed:
     return WantedFeed(
         user_id=account.user_id,
-        config=config_of(account),
+        config=broker_config(account),
         generation=account.generation,
         modes={symbol: mode for symbol, (_, mode) in held.items()},
         tokens={symbol: token for symbol, (token, _) in held.items()},

@@ -1,0 +1,71 @@
+"""``manage.py run_listeners``: feeds, stops and exits, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from marketdata.clock import SystemClock
+from project.console import display
+from project.processlock import AlreadyRunning, ProcessLock
+from project.runtime import House
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Command(BaseCommand):
+    help = "Run the listeners of every account that is to run, the stop-loss monitor and the exits."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--worker", default=socket.gethostname()[:64], help="name of this process in health and logs"
+        )
+
+    def handle(self, *args: Any, worker: str, **options: Any) -> None:
+        lock = ProcessLock(settings.LOCK_DIR / "listeners.lock")
+        try:
+            lock.acquire()
+        except AlreadyRunning as exc:
+            raise CommandError(f"run_listeners is running already: {exc}. Stop it first.") from exc
+        except OSError as exc:
+            raise CommandError(f"LOCK_DIR={settings.LOCK_DIR} cannot be used: {exc}") from exc
+        try:
+            asyncio.run(self._run(worker))
+        finally:
+            lock.release()
+
+    async def _run(self, worker: str) -> None:
+        clock = SystemClock()
+        with stop_on_signal() as stop, display(worker, clock, self.stdout.write) as shown:
+            self.stdout.write(f"listeners of {worker} are running; stop with Ctrl-C or SIGTERM")
+            await House(worker, clock).run(stop, shown.show)
+        self.stdout.write("listeners stopped")
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[asyncio.Event]:
+    """Give an event that the first SIGTERM or SIGINT sets; a second one ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def ask() -> None:
+        stop.set()
+        release()
+
+    def release() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, ask)
+    try:
+        yield stop
+    finally:
+        release()

@@ -1,0 +1,214 @@
+"""The composition root of ``run_listeners``: builds the house, runs it, takes it down.
+
+One event loop holds everything that decides. Each kind of database work has its own thread:
+the exit journal's never waits for a report, and a report never for the reading of accounts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from django.conf import settings
+
+from marketdata.broadcast import PageBroadcast
+from marketdata.brokers import registry
+from marketdata.database import DatabaseThread
+from marketdata.domain.clock import Clock
+from marketdata.domain.orders import OrderSnapshot
+from marketdata.domain.sessions import Calendar
+from marketdata.feeds import FeedReport
+from marketdata.hints import listen
+from marketdata.lookup import DatabaseTokens
+from marketdata.ltp import LtpWriter, close_cache
+from marketdata.manager import ListenerManager, set_listener_manager
+from marketdata.ports import BrokerConfig, OrderGateway
+from marketdata.processor import TickProcessor, set_tick_processor
+from marketdata.publishing import RedisPublisher
+from marketdata.reporting import FeedReporter
+from marketdata.wanted import WantedFeed, read_calendar
+from project.status import StatusWriter, worker_status
+from strategies.accounts import AccountDesks
+from strategies.engine import ExitEngine
+from strategies.journal import Journal
+from strategies.switches import why_not_trade
+
+logger = logging.getLogger(__name__)
+
+REPORT_S = 1.0
+WRITE_EVERY = 2
+"""Reports between two writes of rows that only grew older."""
+CALENDAR_S = 60.0
+RESTART_S = 1.0
+
+
+class Announcer:
+    """Tells pages and other programs what the exit journal committed; callable from its thread."""
+
+    def __init__(self, pages: PageBroadcast, publisher: RedisPublisher) -> None:
+        self._pages = pages
+        self._publisher = publisher
+
+    def tell(self, user_id: int, kind: str, body: Mapping[str, Any]) -> None:
+        """Tell the user's pages."""
+        self._pages.send(user_id, kind, body)
+
+    def publish(self, channel: str, message: Mapping[str, Any]) -> None:
+        """Tell other programs."""
+        self._publisher.publish(channel, message)
+
+
+class Hooks:
+    """Passes on what feeds bring besides ticks."""
+
+    def __init__(self, engine: ExitEngine, reporter: FeedReporter) -> None:
+        self._engine = engine
+        self._reporter = reporter
+
+    async def on_connected(self, user_id: int, account_id: int) -> None:
+        """Arm what is to be armed, then judge all of it by quotes. Raises ``BrokerError``."""
+        await self._engine.reconcile()
+        await self._engine.on_connected(user_id, account_id)
+
+    def on_order_update(self, account_id: int, order: OrderSnapshot) -> None:
+        """Have the exit engine look at its orders."""
+        self._engine.on_order_update(account_id, order)
+
+    def on_feed_event(self, feed: WantedFeed, kind: str, detail: str) -> None:
+        """Have it written down."""
+        self._reporter.on_feed_event(feed, kind, detail)
+
+
+class House:
+    """Everything one ``run_listeners`` process has."""
+
+    def __init__(self, worker: str, clock: Clock) -> None:
+        self._clock = clock
+        self._always = settings.MARKET_HOURS == "always"
+        self._database = DatabaseThread("listener-manager")
+        self._reports = DatabaseThread("reports")
+        self._status = StatusWriter(worker, settings.REDIS_URL)
+        # A process that starts anew counts its frames anew, so it is another source.
+        self._pages = PageBroadcast(f"{worker}.{int(clock.time() * 1000)}", clock=clock)
+        self._publisher = RedisPublisher(settings.REDIS_URL, clock=clock)
+        self._prices = LtpWriter(clock=clock)
+        self._reporter = FeedReporter(worker, self._reports, self._pages, clock)
+        journal = Journal(Announcer(self._pages, self._publisher), clock, random.SystemRandom())
+        self.engine = ExitEngine(journal, AccountDesks(_gateway, clock), clock, why_not_trade)
+        self.processor = TickProcessor(
+            monitor=self.engine.monitor,
+            outlets=[self._prices, self._pages, self._publisher],
+            calendar=Calendar(always=self._always),
+            clock=clock,
+        )
+        self.manager = ListenerManager(
+            self.processor, hooks=Hooks(self.engine, self._reporter), database=self._database, clock=clock
+        )
+
+    async def run(self, stop: asyncio.Event, on_report: Callable[[House], None]) -> None:
+        """Run until ``stop`` is set, then end everything in order.
+
+        Every exit is recovered and every stop armed before the first feed connects.
+        """
+        set_tick_processor(self.processor)
+        set_listener_manager(self.manager)
+        try:
+            await self._load_calendar()
+            await self.engine.start()
+            await self._run_until(stop, on_report)
+        finally:
+            await self._close()
+
+    def reports(self) -> list[FeedReport]:
+        """Look at every feed now."""
+        return self.manager.reports()
+
+    # --- inside ---------------------------------------------------------------------------
+
+    async def _run_until(self, stop: asyncio.Event, on_report: Callable[[House], None]) -> None:
+        outlets = [
+            self._forever("ltp cache", self._prices.run),
+            self._forever("pages", self._pages.run),
+            self._forever("publications", self._publisher.run),
+            self._forever("calendar", self._keep_calendar),
+            self._forever("reports", lambda: self._keep_reporting(on_report)),
+        ]
+        if settings.REDIS_URL:
+            outlets.append(
+                self._forever("hints", lambda: listen(settings.REDIS_URL, self._look, self._clock))
+            )
+        else:
+            logger.warning(
+                "REDIS_URL is not set: stops are checked, but pages and the LTP cache get no prices"
+            )
+        feeds = self._forever("listener manager", self.manager.run)
+        try:
+            await stop.wait()
+        finally:
+            # No new tick first, then the requests in hand, then what tells of them.
+            await _cancel(feeds)
+            await self.engine.stop()
+            await _cancel(*outlets)
+
+    def _forever(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(self._restart(name, run), name=name)
+
+    async def _restart(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await run()
+            except Exception:
+                logger.exception("%s failed: starting it again", name)
+            await self._clock.sleep(RESTART_S)
+
+    def _look(self) -> None:
+        self.manager.hint()
+        self.engine.wake()
+
+    async def _keep_calendar(self) -> None:
+        while True:
+            await self._clock.sleep(CALENDAR_S)
+            await self._load_calendar()
+
+    async def _load_calendar(self) -> None:
+        calendar = await self._database.run(read_calendar, always=self._always)
+        self.processor.gate.set_calendar(calendar)
+
+    async def _keep_reporting(self, on_report: Callable[[House], None]) -> None:
+        count = 0
+        while True:
+            self._pages.set_users(self.manager.owners)
+            reports = self.reports()
+            if count % WRITE_EVERY == 0 or self._reporter.has_news:
+                await self._reporter.write(reports)
+            armed = self.engine.monitor.armed_count
+            await self._status.write(worker_status(self.processor.get_stats(), armed, reports))
+            on_report(self)
+            count += 1
+            await self._clock.sleep(REPORT_S)
+
+    async def _close(self) -> None:
+        set_tick_processor(None)
+        set_listener_manager(None)
+        for outlet in (self._prices, self._pages, self._publisher):
+            await outlet.flush()
+        try:
+            await self._reporter.write_end()
+        except Exception:
+            logger.exception("could not write that the listeners have stopped")
+        await asyncio.gather(self._status.close(), self._publisher.close(), close_cache())
+        self._database.close()
+        self._reports.close()
+
+
+def _gateway(config: BrokerConfig) -> OrderGateway:
+    return registry.adapter(config.broker).gateway(config, DatabaseTokens(config.broker))
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
