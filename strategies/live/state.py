@@ -23,6 +23,7 @@ Row = dict[str, Any]
 REPORT_AGE = timedelta(seconds=8)
 """A listener reports every 2 s: older than this, nobody knows how it is."""
 
+NOT_RUNNING = "the listeners are not running: nothing watches this stop"
 _CLOSED_SHOWN = 10
 _EXITS_SHOWN = 20
 _EVENTS_SHOWN = 60
@@ -71,13 +72,13 @@ def one_strategy(user_id: int, pk: int, now: datetime) -> Row | None:
 def feed_trouble(account: BrokerAccount, now: datetime) -> str:
     """Say why an account's prices are not being watched; empty when they are."""
     if account.desired_state != BrokerAccount.DesiredState.RUNNING:
-        return "its listener is stopped"
+        return "its listener is stopped: start it in the admin, under broker accounts"
     listener = getattr(account, "listener", None)
     if listener is None or listener.reported_at is None or now - listener.reported_at > REPORT_AGE:
-        return "the listeners are not running"
+        return NOT_RUNNING
     if listener.state == Listener.State.LOGIN_NEEDED:
-        return "log in at the broker again"
-    return "" if listener.state == Listener.State.CONNECTED else "the feed is not connected yet"
+        return "the broker's login has expired: log in at the broker again"
+    return "" if listener.state == Listener.State.CONNECTED else "the feed is not connected"
 
 
 # --- strategies -------------------------------------------------------------------------
@@ -98,6 +99,7 @@ def strategy_row(strategy: Strategy, trouble: str) -> Row:
         "status": strategy.status,
         "state": said.text,
         "tone": said.tone,
+        "detail": said.detail,
         "position": strategy.position,
         "product": strategy.product,
         "quantity": strategy.quantity,
@@ -141,12 +143,14 @@ def _exit_row(exit_: Exit) -> Row:
         "strategy": exit_.strategy_id,
         "title": exit_.strategy.name or exit_.strategy.symbol,
         "symbol": exit_.strategy.symbol,
+        "decimals": decimals(tick_size),
         "reason": exit_.reason,
         "trigger": price_text(exit_.trigger_price, tick_size),
         "quantity": exit_.quantity,
         "status": exit_.state,
         "state": said.text,
         "tone": said.tone,
+        "detail": said.detail,
         "at": milliseconds(exit_.created_at),
         "filled": sum(row.filled_quantity for row in exit_.orders.all()),
     }
@@ -165,7 +169,7 @@ def _listener_row(account: BrokerAccount, trouble: str) -> Row:
     listener: Listener | None = getattr(account, "listener", None)
     running = account.desired_state == BrokerAccount.DesiredState.RUNNING
     said = words.listener_words(listener, wanted=running)
-    silent = running and trouble == "the listeners are not running"
+    silent = running and trouble == NOT_RUNNING
     return {
         "id": account.pk,
         "name": str(account),

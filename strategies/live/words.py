@@ -54,10 +54,11 @@ _GOOD_EVENTS = frozenset({"exit_done", "order_filled", "connected", "started"})
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A text and how it is meant: ``quiet good busy bad``."""
+    """A text, how it is meant (``quiet good busy bad``), and what else a person has to know."""
 
     text: str
     tone: str = QUIET
+    detail: str = ""
 
 
 def strategy_words(strategy: Strategy, exit_: Exit | None, feed_trouble: str) -> Words:
@@ -72,7 +73,9 @@ def strategy_words(strategy: Strategy, exit_: Exit | None, feed_trouble: str) ->
     if strategy.status == Strategy.Status.ACTIVE:
         if strategy.position == Strategy.Position.NONE:
             return Words("Watched only: no position, so nothing is sold")
-        return Words(f"Armed, but not watched: {feed_trouble}", BAD) if feed_trouble else Words("Armed", GOOD)
+        return (
+            Words("Armed, not watched", BAD, _capital(feed_trouble)) if feed_trouble else Words("Armed", GOOD)
+        )
     if strategy.status in (Strategy.Status.EXITING, Strategy.Status.CLOSED) and exit_ is not None:
         return exit_words(exit_)
     if strategy.status == Strategy.Status.SUSPENDED:
@@ -85,7 +88,10 @@ def strategy_words(strategy: Strategy, exit_: Exit | None, feed_trouble: str) ->
 def exit_words(exit_: Exit) -> Words:
     """Say how an exit stands, with the sentence that other programs are told too."""
     orders = sorted(exit_.orders.all(), key=lambda order: order.pk)
-    return Words(sentence(exit_, orders).removesuffix("."), _exit_tone(exit_, orders))
+    said, tone = sentence(exit_, orders), _exit_tone(exit_, orders)
+    if exit_.state == ExitState.NEEDS_HUMAN:
+        return Words("Needs you", tone, _capital(said))
+    return Words(_capital(said.removesuffix(".")), tone)
 
 
 def _exit_tone(exit_: Exit, orders: list[ExitOrder]) -> str:
@@ -126,6 +132,10 @@ def _event_tone(kind: str) -> str:
         if kind in kinds:
             return tone
     return QUIET
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _because(reason: str) -> str:

@@ -1,5 +1,7 @@
 // A keyed list of rows: the server drew the first ones, a <template> gives the others.
 
+const MANY = 60; // from here on, rows out of sight are neither laid out nor painted
+
 export class List {
   constructor(name, painter, fill) {
     this.body = document.querySelector(`[data-list="${name}"]`);
@@ -51,6 +53,7 @@ export class List {
     element.remove();
     this.elements.delete(id);
     this.rows.delete(id);
+    this.showEmpty();
   }
 
   paint(id) {
@@ -63,6 +66,7 @@ export class List {
   }
 
   showEmpty() {
+    this.body.dataset.many = String(this.elements.size > MANY);
     this.empty.hidden = this.elements.size > 0;
   }
 }

@@ -1,4 +1,4 @@
-// Paints at most once a frame, only rows on screen, only cells whose text changed.
+// Paints at most once a frame, of long lists only the rows on screen, only cells whose text changed.
 
 export class Painter {
   constructor() {
@@ -39,7 +39,7 @@ export class Painter {
   paint() {
     this.requested = false;
     for (const [element, fill] of this.dirty) {
-      if (!this.visible.has(element)) continue; // kept for when it scrolls into view
+      if (element.parentElement?.dataset.many === "true" && !this.visible.has(element)) continue; // until it scrolls into view
       this.dirty.delete(element);
       fill();
     }

@@ -23,7 +23,9 @@ function strategy(element, row, desk) {
   const cell = cells(element);
   setText(cell.name, row.title);
   cell.name.href = `/strategies/${row.id}/`;
-  setText(cell.what, what(row));
+  setText(cell.symbol, row.symbol);
+  setText(cell.held, held(row));
+  setText(cell.detail, row.detail);
   setText(cell.stop, format.price(row.stop, row.decimals));
   setText(cell.state, row.state);
   setData(cell.state, "tone", row.tone);
@@ -32,15 +34,15 @@ function strategy(element, row, desk) {
   buttons(element, row);
 }
 
-function what(row) {
-  const held = row.position === "NONE" ? SIDE.NONE : `${SIDE[row.position]} ${format.grouped(row.quantity)}`;
-  return `${row.symbol} · ${held} · ${row.product}`;
+function held(row) {
+  if (row.position === "NONE") return SIDE.NONE;
+  return `${SIDE[row.position]} ${format.grouped(row.quantity)} · ${row.product}`;
 }
 
 function lastPrice(element, cell, row, desk) {
   const known = desk.prices.get(row.symbol);
   const old = !known || !desk.alive || desk.now() - known.at > OLD_AFTER;
-  setData(element, "old", String(old));
+  setData(element, "old", known ? String(old) : "none");
   setText(cell.ltp, known ? format.price(known.text, row.decimals) : "–");
   setData(cell.ltp, "move", known?.move ?? "");
   setText(cell.age, known ? format.age(Math.max(0, desk.now() - known.at)) : "no price yet");
@@ -78,9 +80,10 @@ function exit(element, row, desk) {
   setText(cell.at, format.moment(row.at, desk.now()));
   setText(cell.name, row.title);
   cell.name.href = `/strategies/${row.strategy}/`;
-  setText(cell.why, row.trigger ? `Stop touched at ${row.trigger}` : "Asked for by you");
+  setText(cell.why, row.trigger ? `Stop touched at ${format.price(row.trigger, row.decimals)}` : "Asked for by you");
   setText(cell.state, row.state);
   setData(cell.state, "tone", row.tone);
+  setText(cell.detail, row.detail);
 }
 
 function listener(element, row, desk) {
@@ -91,6 +94,7 @@ function listener(element, row, desk) {
   setText(cell.broker, row.simulated ? `${row.broker} · simulated` : row.broker);
   setText(cell.state, row.state);
   setData(cell.state, "tone", row.tone);
+  cell.state.hidden = row.connected; // the facts below say so
   fact(cell.connected, row.connected, row.connected ? "Connected" : "Not connected");
   fact(cell.subscribed, row.subscribed > 0 && row.subscribed >= row.wanted, `${row.subscribed} of ${row.wanted} subscribed`);
   fact(cell.ticking, ticking, ticking ? "Ticking" : since === null ? "No tick yet" : `Last tick ${format.age(since)}`);
