@@ -15,7 +15,7 @@ from tests.support.processes import Process, manage
 
 
 @dataclass(frozen=True, slots=True)
-class Simulator:
+class RunningSimulator:
     """A simulator that listens.
 
     Attributes:
@@ -50,7 +50,7 @@ class Simulator:
 
 
 @contextmanager
-def start_simulator(tmp_path: Path, *, rate: float = 0, **options: object) -> Iterator[Simulator]:
+def start_simulator(tmp_path: Path, *, rate: float = 0, **options: object) -> Iterator[RunningSimulator]:
     """Run a simulator until the block ends, and see that SIGTERM ends it with 0.
 
     Args:
@@ -64,7 +64,7 @@ def start_simulator(tmp_path: Path, *, rate: float = 0, **options: object) -> It
     with manage("run_simulator", *arguments, env=env) as process:
         ready = json.loads(process.wait_for('{"ready": true'))
         try:
-            yield Simulator(env, SimulatorControl(ready["control"]), ready, process)
+            yield RunningSimulator(env, SimulatorControl(ready["control"]), ready, process)
             assert process.stop() == 0, f"the simulator did not end well: {process.output}"
         finally:
             (tmp_path / "simulator.log").write_text(process.output)
