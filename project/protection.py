@@ -1,0 +1,128 @@
+"""Which stops are watched, and why the others are not: judged from rows, nothing is taken on trust.
+
+"Protected" needs evidence: the account is to run, its listener has reported within seconds, is
+connected, carries the instrument with its exchange time, and prices arrive while the exchange
+is open. Whatever is missing is the reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from marketdata.domain.sessions import Calendar, Phase
+from marketdata.models import BrokerAccount, Listener, Subscription
+from marketdata.subscriptions import STRATEGY
+from strategies.domain.exits import ExitState
+from strategies.models import Exit, Strategy
+
+REPORT_MAX_AGE = timedelta(seconds=8)
+"""A listener writes its row every two seconds: older than this, nobody runs it."""
+TICK_MAX_AGE = timedelta(seconds=12)
+"""Ten seconds without a price, and two until that is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unprotected:
+    strategy: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """``armed`` stops, how many of them are protected, and who is not, open exits included."""
+
+    armed: int
+    protected: int
+    unprotected: tuple[Unprotected, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        missing = [{"strategy": row.strategy, "reason": row.reason} for row in self.unprotected]
+        return {"armed": self.armed, "protected": self.protected, "unprotected": missing}
+
+
+def is_reported(listener: Listener | None, now: datetime) -> bool:
+    """Tell whether a process runs this listener now."""
+    return (
+        listener is not None
+        and listener.reported_at is not None
+        and now - listener.reported_at <= REPORT_MAX_AGE
+    )
+
+
+def is_connected(listener: Listener | None, now: datetime) -> bool:
+    """Tell whether the feed is connected, by a report that is fresh."""
+    return listener is not None and is_reported(listener, now) and listener.state == Listener.State.CONNECTED
+
+
+def is_ticking(listener: Listener | None, now: datetime) -> bool:
+    """Tell whether prices arrive."""
+    return (
+        listener is not None
+        and is_connected(listener, now)
+        and listener.last_tick_at is not None
+        and now - listener.last_tick_at <= TICK_MAX_AGE
+    )
+
+
+def protection(user_id: int | None, now: datetime, calendar: Calendar) -> Protection:
+    """Judge every armed stop and every open exit of a user, or of everybody. Blocks."""
+    armed = list(_armed(user_id))
+    found = [(row.pk, _why_not(row, now, calendar)) for row in armed]
+    missing = [Unprotected(pk, reason) for pk, reason in found if reason]
+    stuck = [Unprotected(row.strategy_id, _why_stuck(row)) for row in _needing_help(user_id)]
+    return Protection(len(armed), len(armed) - len(missing), (*missing, *stuck))
+
+
+def _armed(user_id: int | None) -> QuerySet[Strategy]:
+    held = Subscription.objects.filter(
+        account=OuterRef("account"), instrument=OuterRef("instrument"), holder__startswith=STRATEGY
+    )
+    rows = Strategy.objects.filter(status=Strategy.Status.ACTIVE).exclude(position=Strategy.Position.NONE)
+    rows = rows.select_related("account__listener", "instrument").annotate(is_held=Exists(held))
+    return rows if user_id is None else rows.filter(user_id=user_id)
+
+
+def _needing_help(user_id: int | None) -> QuerySet[Exit]:
+    rows = Exit.objects.filter(state=ExitState.NEEDS_HUMAN)
+    return rows if user_id is None else rows.filter(strategy__user_id=user_id)
+
+
+def _why_stuck(row: Exit) -> str:
+    return row.concern or "its exit needs a person"
+
+
+def _why_not(strategy: Strategy, now: datetime, calendar: Calendar) -> str:
+    """Return what is missing for a stop to be protected; empty when nothing is."""
+    account, instrument = strategy.account, strategy.instrument
+    listener: Listener | None = getattr(account, "listener", None)
+    is_open = calendar.phase(instrument.exchange, now.timestamp())[0] is Phase.OPEN
+    reasons = (
+        (strategy.stop_loss is None, "it has no stop"),
+        (not _is_to_run(account), f"the listener of {account} is stopped"),
+        (not is_reported(listener, now), "the listeners are not running"),
+        (_needs_login(listener), f"log in again at the broker of {account}"),
+        (not is_connected(listener, now), f"the feed of {account} is not connected{_because(listener)}"),
+        (not instrument.token, f"{instrument} is no longer in the broker's instrument list"),
+        (
+            not getattr(strategy, "is_held", True),
+            f"{instrument} is not subscribed: stop and start the strategy",
+        ),
+        (is_open and not is_ticking(listener, now), "prices have stopped coming"),
+    )
+    return next((reason for is_missing, reason in reasons if is_missing), "")
+
+
+def _is_to_run(account: BrokerAccount) -> bool:
+    return account.desired_state == BrokerAccount.DesiredState.RUNNING
+
+
+def _needs_login(listener: Listener | None) -> bool:
+    return listener is not None and listener.state == Listener.State.LOGIN_NEEDED
+
+
+def _because(listener: Listener | None) -> str:
+    return f": {listener.last_error}" if listener is not None and listener.last_error else ""
