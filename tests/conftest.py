@@ -12,7 +12,10 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 
 from marketdata.models import BrokerAccount, Instrument
+from marketdata.simulator import accounts as simulated
 from tests.environment import DATABASE
+from tests.support.house import House, open_house
+from tests.support.simulator import RunningSimulator, start_simulator
 from tests.support.valkey import PrivateValkey, private_valkey
 
 TOKENS = {"NSE:INFY": "408065", "NSE:RELIANCE": "738561", "NSE:SBIN": "779521"}
@@ -45,8 +48,9 @@ def user(db: None) -> User:
 def account(user: User) -> BrokerAccount:
     """An account of ``user`` with credentials that only the simulator knows."""
     return BrokerAccount.objects.create(
-        user=user, broker="zerodha", name="Test", client_id="DEMO01", api_key="demokey",
-        api_secret="demosecret", access_token="demotoken",
+        user=user, broker="zerodha", name="Test", client_id=simulated.DEMO_CLIENT_ID,
+        api_key=simulated.DEMO_API_KEY, api_secret=simulated.DEMO_API_SECRET,
+        access_token=simulated.DEMO_ACCESS_TOKEN,
     )  # fmt: skip
 
 
@@ -76,3 +80,19 @@ def lock_dir(tmp_path: Path) -> Path:
     path = tmp_path / "locks"
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def simulator(tmp_path: Path) -> Iterator[RunningSimulator]:
+    """The real simulator; prices move only where the test says so."""
+    with start_simulator(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def house(
+    transactional_db: None, simulator: RunningSimulator, valkey: PrivateValkey, lock_dir: Path
+) -> Iterator[House]:
+    """Everything but the processes of ours, which the test starts; see ``tests.support.house``."""
+    with open_house(simulator, valkey, lock_dir) as whole:
+        yield whole

@@ -13,7 +13,7 @@ from django.core.management import call_command
 
 from marketdata.brokers import registry
 from marketdata.domain.clock import Clock
-from marketdata.domain.prices import round_down
+from marketdata.domain.prices import round_down, to_rupees, to_units
 from marketdata.models import BrokerAccount
 from marketdata.simulator.client import SimulatorControl
 from project.demo import seed
@@ -106,3 +106,8 @@ def outcome(strategy: Strategy) -> Exit | None:
     """Return the exit of the strategy's present arming once it is over, or a person has to act."""
     row = Exit.objects.filter(strategy=strategy, epoch=strategy.epoch).first()
     return row if row and ExitState(row.state) in OVER else None
+
+
+def stop_text(strategy: Strategy) -> str:
+    """Return the stop as people write it."""
+    return str(to_rupees(to_units(Decimal(strategy.stop_loss or 0))))

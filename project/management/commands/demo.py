@@ -62,7 +62,7 @@ class Command(BaseCommand):
             f"  open      {url}",
             f"  log in    {seed.USERNAME}",
             f"  password  {password}",
-            f"  watch     {falling.symbol} reaches its stop at {falling.stop_loss} in about {FALL_AFTER_S + 10} s",
+            f"  watch     {falling.symbol} reaches its stop at {show.stop_text(falling)} in about {FALL_AFTER_S + 10} s",
             "  stop      Ctrl-C",
             "",
         )
@@ -74,6 +74,6 @@ class Command(BaseCommand):
         if waiting.until(lambda: show.outcome(falling), f"the exit of {falling} was not over"):
             row = show.outcome(falling)
             self.stdout.write(
-                f"{falling.symbol} touched {falling.stop_loss}: exit {row.state if row else '?'}."
+                f"{falling.symbol} touched {show.stop_text(falling)}: exit {row.state if row else '?'}."
             )
             self.stdout.flush()

@@ -1,0 +1,48 @@
+"""The whole house for one test: simulator, Valkey, listeners and, where asked, the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.processes import Process, manage, python
+from tests.support.simulator import RunningSimulator, free_ports
+from tests.support.valkey import PrivateValkey
+
+HOST = "127.0.0.1"
+
+
+@dataclass(slots=True)
+class House:
+    """Real processes that share the test's database; each is stopped when the test ends."""
+
+    simulator: RunningSimulator
+    valkey: PrivateValkey
+    env: Mapping[str, str]
+    stack: ExitStack = field(repr=False)
+
+    def listeners(self) -> Process:
+        """Start ``run_listeners``."""
+        return self.stack.enter_context(manage("run_listeners", env=self.env))
+
+    def web(self) -> str:
+        """Start Daphne and return the page's address."""
+        [port] = free_ports(1)
+        daphne = ("-m", "daphne", "--bind", HOST, "--port", str(port), "project.asgi:application")
+        process = self.stack.enter_context(python(*daphne, env=self.env))
+        process.wait_for("Listening on TCP")
+        return f"http://{HOST}:{port}"
+
+    def import_instruments(self, broker: str = "zerodha") -> None:
+        """Load the simulator's instrument list as a user does."""
+        with manage("import_instruments", broker, env=self.env) as process:
+            assert process.wait(60) == 0, process.output
+
+
+@contextmanager
+def open_house(simulator: RunningSimulator, valkey: PrivateValkey, lock_dir: Path) -> Iterator[House]:
+    env = {**simulator.env, "REDIS_URL": valkey.url, "LOCK_DIR": str(lock_dir)}
+    with ExitStack() as stack:
+        yield House(simulator, valkey, env, stack)
