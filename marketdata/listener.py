@@ -246,9 +246,8 @@ class MarketDataListener(Speech):
     async def _ask_for_wanted(self, transport: Transport) -> None:
         async with self._sending:  # nobody changes what is wanted between asking and `_transport`
             wanted, unknown = self._subscribed.begin()
-            if wanted:
-                for message in self.opening_messages(wanted):
-                    await transport.send(message)
+            for message in self.opening_messages(wanted):
+                await transport.send(message)
             self._transport = transport
         for symbol in unknown:
             self._complain(UnknownInstrument(f"{symbol} is not in the instrument list: import it again"))

@@ -24,7 +24,10 @@ class Speech(ABC):
 
     @abstractmethod
     def opening_messages(self, wanted: Mapping[WireToken, FeedMode]) -> Sequence[str]:
-        """Return what to send on a new connection so that it carries ``wanted``, by wire token."""
+        """Return what to send on a new connection so that it carries ``wanted``, by wire token.
+
+        Called once for each connection, also when nothing is wanted yet.
+        """
 
     @abstractmethod
     def subscribe_messages(self, tokens: Sequence[WireToken], mode: FeedMode) -> Sequence[str]:

@@ -45,7 +45,10 @@ class Handshake:
     @property
     def host(self) -> str:
         """Host and port; safe to show."""
-        return urlsplit(self.url.reveal()).netloc.rpartition("@")[2]
+        try:
+            return urlsplit(self.url.reveal()).netloc.rpartition("@")[2]
+        except ValueError:  # its text would quote the URL
+            return "the feed's address"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class ZerodhaMarketListener(MarketDataListener):
     def read_text(self, text: str) -> None:
         try:
             self._protocol.text(text)
-        except AttributeError as exc:  # what the SDK makes of JSON that is no object
+        except (AttributeError, RecursionError) as exc:  # what the SDK makes of JSON that is no object
             raise BadFrame("text message is not a JSON object") from exc
 
     def _taken(self) -> list[str]:

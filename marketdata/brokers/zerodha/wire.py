@@ -160,7 +160,7 @@ def classify(status: int, body: bytes) -> WriteResult:
     """Say what a reply proves. Only the documented shapes prove anything; the rest is UNKNOWN."""
     try:
         reply = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _unknown(status, "its body is not JSON")
     if not isinstance(reply, dict):
         return _unknown(status, "its body is not a JSON object")

@@ -1,0 +1,166 @@
+"""Kite's answers in our terms, and nothing guessed."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketdata.brokers.zerodha import book
+from marketdata.domain.errors import BadReply
+from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote, Side
+
+REST = Path(__file__).parents[2] / "data" / "zerodha" / "rest"
+
+
+def recorded(name: str) -> Any:
+    reply = json.loads((REST / f"{name}.json").read_text())
+    return reply.get("data", reply)
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    return {**recorded("postback"), **changes}
+
+
+def test_the_recorded_order_book() -> None:
+    cancelled, complete, *_ = book.order_snapshots(recorded("orders"))
+    assert cancelled.status is OrderStatus.CANCELLED
+    assert cancelled.average_price is None
+    assert complete == OrderSnapshot(
+        "300000000000000",
+        "",
+        "NSE:IOC",
+        Side.BUY,
+        "CNC",
+        1,
+        1,
+        OrderStatus.FILLED,
+        "COMPLETE",
+        Decimal("109.4"),
+    )
+
+
+def test_the_recorded_order_update() -> None:
+    update = book.order_snapshot(recorded("postback"))
+    assert (update.symbol, update.status, update.average_price) == (
+        "NSE:SBIN",
+        OrderStatus.FILLED,
+        Decimal(470),
+    )
+
+
+@pytest.mark.parametrize(
+    "status",
+    ["OPEN", "UPDATE", "TRIGGER PENDING", "PUT ORDER REQ RECEIVED", "CANCEL PENDING", "SOMETHING NEW"],
+)
+def test_a_status_that_is_not_final_is_live(status: str) -> None:
+    snapshot = book.order_snapshot(order(status=status))
+    assert snapshot.status is OrderStatus.LIVE
+    assert snapshot.status_text == status
+
+
+def test_tag_and_words_of_the_broker_are_kept() -> None:
+    snapshot = book.order_snapshot(order(tag="TG1", status="REJECTED", status_message="RMS: no margin"))
+    assert (snapshot.tag, snapshot.message) == ("TG1", "RMS: no margin")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("order_id", None), ("order_id", ""), ("order_id", 5), ("status", None), ("quantity", "5"), ("quantity", 5.0),
+        ("quantity", True), ("filled_quantity", None), ("transaction_type", "HOLD"), ("average_price", "1.5"),
+        ("average_price", float("nan")), ("tradingsymbol", ""), ("exchange", None), ("product", 1), ("tag", 7),
+    ],
+)  # fmt: skip
+def test_a_wrong_field_is_named(name: str, value: Any) -> None:
+    with pytest.raises(BadReply, match=name):
+        book.order_snapshot(order(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    "name", ["order_id", "status", "quantity", "filled_quantity", "average_price", "product"]
+)
+def test_a_missing_field_is_named(name: str) -> None:
+    row = order()
+    del row[name]
+    with pytest.raises(BadReply, match=name):
+        book.order_snapshot(row)
+
+
+@pytest.mark.parametrize("reply", [None, {}, "text", 5])
+def test_what_is_no_list_is_no_empty_book(reply: Any) -> None:
+    with pytest.raises(BadReply, match="orders: expected a list"):
+        book.order_snapshots(reply)
+
+
+def test_one_bad_row_spoils_the_book() -> None:
+    with pytest.raises(BadReply):
+        book.order_snapshots([order(), None])
+
+
+def test_the_recorded_positions_and_holdings() -> None:
+    found = book.position_snapshots(recorded("positions"), recorded("holdings"))
+    assert PositionSnapshot("MCX:LEADMINI17DECFUT", "NRML", 1) in found
+    assert PositionSnapshot("NSE:SBIN", "CO", 0) in found
+    assert PositionSnapshot("BSE:SBIN", "CNC", 16) in found
+    assert PositionSnapshot("NSE:AARON", "MTF", 1000) in found
+
+
+@pytest.mark.parametrize(
+    ("held", "settling", "used", "today", "left"),
+    [
+        (10, 0, 0, None, 10),
+        (10, 5, 0, None, 15),
+        (10, 0, 4, -4, 6),  # sold today: shown in both, counted once
+        (10, 0, 0, -4, 6),  # the holdings lag behind the position
+        (10, 0, 4, None, 6),  # the position lags behind the holdings
+        (10, 0, 10, -10, 0),
+        (10, 0, 0, 5, 15),  # bought more today
+        (0, 0, 0, 5, 5),
+        (3, 0, 5, -5, 0),  # never below zero by what cannot be
+    ],
+)
+def test_what_can_still_be_sold(held: int, settling: int, used: int, today: int | None, left: int) -> None:
+    row = {"exchange": "NSE", "tradingsymbol": "INFY"}
+    holding = {**row, "quantity": held, "t1_quantity": settling, "used_quantity": used}
+    net = [] if today is None else [{**row, "product": "CNC", "quantity": today}]
+    assert book.position_snapshots({"net": net}, [holding]) == [PositionSnapshot("NSE:INFY", "CNC", left)]
+
+
+def test_a_short_position_without_holdings_stays_short() -> None:
+    row = {"exchange": "NSE", "tradingsymbol": "INFY", "product": "MIS", "quantity": -7}
+    assert book.position_snapshots({"net": [row]}, []) == [PositionSnapshot("NSE:INFY", "MIS", -7)]
+
+
+@pytest.mark.parametrize(
+    ("positions", "holdings"), [({}, []), ({"net": None}, []), ({"net": []}, None), (None, [])]
+)
+def test_positions_of_another_shape_are_not_flat(positions: Any, holdings: Any) -> None:
+    with pytest.raises(BadReply):
+        book.position_snapshots(positions, holdings)
+
+
+def test_a_quote_is_exact_and_timed_in_india() -> None:
+    row = recorded("quote")["NSE:INFY"] | {"timestamp": datetime(2021, 6, 8, 15, 45, 56)}  # noqa: DTZ001
+    assert book.quote("NSE:INFY", row) == Quote(
+        "NSE:INFY", 14_129_500_000, 1623147356, 13_955_500_000, 14_217_500_000
+    )
+
+
+def test_an_ohlc_quote_has_no_time() -> None:
+    assert book.quote("NSE:INFY", recorded("ohlc")["NSE:INFY"]).exchange_time is None
+
+
+def test_a_float_of_the_finest_segment_comes_back_exact() -> None:
+    quote = book.quote("CDS:USDINR", {"last_price": 83.3525001, "ohlc": {"low": 0, "high": 0}})
+    assert (quote.price, quote.day_low) == (833_525_001, None)
+
+
+@pytest.mark.parametrize("row", [{}, {"last_price": 1}, {"last_price": "1", "ohlc": {"low": 1, "high": 1}}])
+def test_a_quote_of_another_shape_is_refused(row: Any) -> None:
+    with pytest.raises(BadReply):
+        book.quote("NSE:INFY", row)
