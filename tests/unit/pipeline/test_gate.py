@@ -1,0 +1,159 @@
+"""What a price may do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketdata.domain import gate
+from marketdata.domain.gate import Decision, Gate, decide
+from marketdata.domain.sessions import IST, Calendar, Hours, Phase
+from marketdata.domain.ticks import Tick
+
+NOW = datetime(2026, 11, 23, 11, 0, tzinfo=IST).timestamp()
+PRICE = 1_500 * 10_000_000
+TIMED = Tick("NSE:INFY", PRICE, NOW, int(NOW))
+UNTIMED = Tick("NSE:INFY", PRICE, NOW)
+
+
+def judged(tick: Tick, *, phase: Phase = Phase.OPEN, newest: int | None = None) -> Decision:
+    return decide(tick, now=NOW, phase=phase, newest=newest)
+
+
+@pytest.mark.parametrize("price", [0, -1, -PRICE])
+@pytest.mark.parametrize("tick", [TIMED, UNTIMED])
+def test_zero_and_below_are_refused_altogether(tick: Tick, price: int) -> None:
+    decision = judged(replace(tick, price=price))
+    assert decision is gate.NO_PRICE
+    assert not decision.is_shown
+    assert not decision.is_actionable
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [
+        (0, gate.ACCEPTED),
+        (10, gate.ACCEPTED),
+        (11, gate.STALE),
+        (86_400, gate.STALE),
+        (-5, gate.ACCEPTED),
+        (-30, gate.ACCEPTED),
+        (-31, gate.FUTURE),
+        (-86_400, gate.FUTURE),
+    ],
+)
+def test_a_price_triggers_while_its_exchange_time_is_fresh(age: int, expected: Decision) -> None:
+    assert judged(replace(TIMED, exchange_time=int(NOW) - age)) is expected
+    assert expected.is_shown
+
+
+def test_a_fresh_first_packet_with_time_may_trigger() -> None:
+    assert judged(replace(TIMED, is_first=True)) is gate.ACCEPTED
+
+
+def test_a_first_packet_without_time_is_shown_only() -> None:
+    decision = judged(replace(UNTIMED, is_first=True))
+    assert decision is gate.FIRST_WITHOUT_TIME
+    assert decision.is_shown
+    assert not decision.is_actionable
+    assert judged(UNTIMED) is gate.ACCEPTED
+
+
+@pytest.mark.parametrize("tick", [TIMED, UNTIMED])
+def test_outside_the_session_nothing_triggers(tick: Tick) -> None:
+    assert judged(tick, phase=Phase.OUTSIDE) is gate.OUTSIDE_SESSION
+
+
+def test_on_a_closed_day_a_fresh_exchange_time_outweighs_the_calendar() -> None:
+    assert judged(TIMED, phase=Phase.CLOSED_DAY) is gate.ACCEPTED
+    assert judged(UNTIMED, phase=Phase.CLOSED_DAY) is gate.CLOSED_DAY
+    assert judged(replace(TIMED, exchange_time=int(NOW) - 60), phase=Phase.CLOSED_DAY) is gate.STALE
+
+
+def test_an_overtaken_price_still_triggers_but_does_not_replace_the_newer() -> None:
+    late = replace(TIMED, exchange_time=int(NOW) - 3)
+    decision = judged(late, newest=int(NOW))
+    assert decision is gate.LATE
+    assert decision.is_actionable
+    assert not decision.is_shown
+
+
+def test_an_overtaken_stale_price_is_dropped() -> None:
+    assert judged(replace(TIMED, exchange_time=int(NOW) - 60), newest=int(NOW)) is gate.OUT_OF_ORDER
+
+
+def test_a_duplicate_is_as_good_as_the_first() -> None:
+    assert judged(TIMED, newest=int(NOW)) is gate.ACCEPTED
+
+
+@given(
+    st.builds(
+        Tick,
+        st.just("NSE:INFY"),
+        st.integers(-(10**16), 10**16),
+        st.just(NOW),
+        st.none() | st.integers(int(NOW) - 100_000, int(NOW) + 100_000),
+        st.booleans(),
+    ),
+    st.sampled_from(Phase),
+    st.none() | st.integers(int(NOW) - 100, int(NOW) + 30),
+)
+def test_whatever_comes_is_judged_and_nothing_bad_triggers(
+    tick: Tick, phase: Phase, newest: int | None
+) -> None:
+    decision = decide(tick, now=NOW, phase=phase, newest=newest)
+    assert decision in gate.DECISIONS
+    if decision.is_actionable:
+        assert tick.price > 0
+        assert phase is not Phase.OUTSIDE
+        assert tick.exchange_time is None or -30 <= NOW - tick.exchange_time <= 10
+        assert tick.exchange_time is not None or not tick.is_first
+
+
+class TestGate:
+    def test_counts_by_reason(self) -> None:
+        room = Gate(Calendar())
+        for tick in (TIMED, TIMED, replace(TIMED, price=0)):
+            room.judge(tick, NOW)
+        assert room.counts["accepted"] == 2
+        assert room.counts["no_price"] == 1
+        assert sum(room.counts.values()) == 3
+
+    def test_remembers_the_newest_time_by_symbol(self) -> None:
+        room = Gate(Calendar())
+        assert room.judge(TIMED, NOW) is gate.ACCEPTED
+        older = replace(TIMED, exchange_time=int(NOW) - 2)
+        assert room.judge(older, NOW) is gate.LATE
+        assert room.judge(replace(older, symbol="NSE:SBIN"), NOW) is gate.ACCEPTED
+
+    def test_a_time_from_the_future_does_not_make_the_true_ones_late(self) -> None:
+        room = Gate(Calendar())
+        assert room.judge(replace(TIMED, exchange_time=int(NOW) + 3600), NOW) is gate.FUTURE
+        assert room.judge(TIMED, NOW) is gate.ACCEPTED
+
+    def test_notices_the_close(self) -> None:
+        room = Gate(Calendar())
+        close = datetime(2026, 11, 23, 15, 30, tzinfo=IST).timestamp()
+        last = replace(TIMED, exchange_time=int(close))
+        assert room.judge(last, close - 0.5) is gate.ACCEPTED
+        assert room.judge(last, close) is gate.OUTSIDE_SESSION
+
+    def test_a_new_calendar_counts_at_once(self) -> None:
+        room = Gate(Calendar())
+        assert room.judge(TIMED, NOW) is gate.ACCEPTED
+        evening = {("NSE", datetime.fromtimestamp(NOW, IST).date()): Hours(time(18), time(19))}
+        room.set_calendar(Calendar(evening))
+        assert room.judge(TIMED, NOW) is gate.OUTSIDE_SESSION
+
+    def test_always_turns_off_the_calendar_but_not_the_age(self) -> None:
+        room = Gate(Calendar(always=True))
+        night = datetime(2026, 11, 22, 3, 0, tzinfo=IST).timestamp()
+        assert room.judge(replace(TIMED, exchange_time=int(night)), night) is gate.ACCEPTED
+        assert room.judge(replace(TIMED, exchange_time=int(night) - 11), night) is gate.OUT_OF_ORDER
+        assert (
+            room.judge(replace(TIMED, symbol="NSE:SBIN", exchange_time=int(night) - 11), night) is gate.STALE
+        )
