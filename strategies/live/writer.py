@@ -22,7 +22,7 @@ from strategies.live.state import State, read_state
 STALLED = 4408
 PRICES_EVERY_S = 0.2
 HEARTBEAT_EVERY_S = 1.0
-SNAPSHOT_EVERY_S = 1.0
+SNAPSHOT_EVERY_S = 0.5
 CHECK_EVERY_S = 4.0
 SEND_WITHIN_S = 5.0
 NEWS_KEPT = 500
