@@ -26,7 +26,7 @@ class BadCommand(ValueError):
     """A command that makes no sense; the text says why."""
 
 
-def units(price: str) -> int:
+def units(price: object) -> int:
     """Return a price text in units.
 
     Raises:
@@ -34,7 +34,9 @@ def units(price: str) -> int:
 
     """
     try:
-        return to_units(Decimal(price))
+        if isinstance(price, float):
+            raise TypeError("a float has lost its last digits")
+        return to_units(Decimal(str(price)))
     except (InvalidOperation, ValueError, TypeError):
         raise BadCommand(
             f"price {price!r} is not a decimal number: write rupees as a text, like '1499.95'"
