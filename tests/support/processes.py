@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,13 +20,13 @@ from tests.support.waiting import eventually
 class Process:
     """A running child. Its output, standard error included, gathers in ``lines``."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], folder: Path = ROOT) -> None:
         self.command = list(command)
         self.lines: list[str] = []
         # Its own session: a signal to its group reaches its children, and never us.
         self._child = subprocess.Popen(
             self.command,
-            cwd=ROOT,
+            cwd=folder,
             env=dict(env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

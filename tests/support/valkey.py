@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -19,10 +20,8 @@ class PrivateValkey:
     """A memory-only server on a free loopback port; ``url`` stays the same over restarts."""
 
     def __init__(self) -> None:
-        self._server = ValkeyServer(config=OPTIONS)
-        self._server.start()
-        self.port: int = self._server.port
-        self._pid = self._read_pid()
+        self.port = _free_port()
+        self.start()
 
     @property
     def url(self) -> str:
@@ -37,7 +36,7 @@ class PrivateValkey:
         self._server.terminate()
 
     def start(self) -> None:
-        """Bring it back, empty, where it was."""
+        """Start it, or bring it back, empty, where it was."""
         self._server = ValkeyServer(port=self.port, config=OPTIONS)
         self._server.start()
         self._pid = self._read_pid()
@@ -58,6 +57,14 @@ class PrivateValkey:
     def _read_pid(self) -> int:
         with self.client() as client:
             return int(eventually(lambda: client.info("server"))["process_id"])
+
+
+def _free_port() -> int:
+    """Return a port the system picks: two test runs at once then do not race for the same."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 @contextmanager

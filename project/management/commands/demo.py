@@ -27,22 +27,24 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--url", default="http://127.0.0.1:8000/", help="where the page is served")
+        parser.add_argument(
+            "--fall-after", type=float, default=FALL_AFTER_S, metavar="S", help="seconds of quiet"
+        )
 
-    def handle(self, *, url: str, **_: Any) -> None:
+    def handle(self, *, url: str, fall_after: float, **_: Any) -> None:
         if not settings.SIMULATED_BROKERS.issuperset(settings.BROKER_ENDPOINTS):
             raise CommandError("the demo needs every broker on loopback: `make run` writes such an .env")
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
         try:
-            self._show(
-                SimulatorControl(settings.SIMULATOR_CONTROL), url, show.Waiting(SystemClock(), stopped)
-            )
+            waiting = show.Waiting(SystemClock(), stopped)
+            self._show(SimulatorControl(settings.SIMULATOR_CONTROL), url, fall_after, waiting)
         except show.TooLate as exc:
             raise CommandError(str(exc)) from exc
         stopped.wait()
 
-    def _show(self, control: SimulatorControl, url: str, waiting: show.Waiting) -> None:
+    def _show(self, control: SimulatorControl, url: str, fall_after: float, waiting: show.Waiting) -> None:
         password = dotenv.demo_password()
         if not waiting.until(lambda: show.is_up(control), "the simulator did not start"):
             return
@@ -51,18 +53,19 @@ class Command(BaseCommand):
         if not waiting.until(lambda: ports.answers(port), "the page did not start"):
             return
         falling = next(row for row in strategies if row.name == seed.FALLING.name)
-        self._welcome(url, password, falling)
-        if not waiting.stopped.wait(FALL_AFTER_S):
+        self._welcome(url, password, falling, fall_after)
+        if not waiting.stopped.wait(fall_after):
             self._fall(control, falling, waiting)
 
-    def _welcome(self, url: str, password: str, falling: Strategy) -> None:
+    def _welcome(self, url: str, password: str, falling: Strategy, fall_after: float) -> None:
+        stop, seconds = show.stop_text(falling), round(fall_after + 10)
         lines = (
             "",
             "Tickguard is running: simulated exchange, no real orders.",
             f"  open      {url}",
             f"  log in    {seed.USERNAME}",
             f"  password  {password}",
-            f"  watch     {falling.symbol} reaches its stop at {show.stop_text(falling)} in about {FALL_AFTER_S + 10} s",
+            f"  watch     {falling.symbol} reaches its stop at {stop} in about {seconds} s",
             "  stop      Ctrl-C",
             "",
         )
