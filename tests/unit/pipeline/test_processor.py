@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -198,7 +199,7 @@ class TestFromOutside:
             await house.processor.process_tick("NSE:INFY", ltp, timestamp)
 
     async def test_a_batch_goes_on_after_a_malformed_one(self, house: House) -> None:
-        batch = [
+        batch: list[dict[str, Any]] = [
             {"symbol": "A:X", "ltp": Decimal(1)},
             {"symbol": "A:X"},
             {"symbol": "A:X", "ltp": 2.0},
