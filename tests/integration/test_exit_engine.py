@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -33,8 +34,8 @@ class Told:
     """Records what was announced."""
 
     def __init__(self) -> None:
-        self.messages: list[tuple[int, str, dict]] = []
-        self.published: list[tuple[str, dict]] = []
+        self.messages: list[tuple[int, str, dict[str, Any]]] = []
+        self.published: list[tuple[str, dict[str, Any]]] = []
 
     def tell(self, user_id, kind, body) -> None:
         self.messages.append((user_id, kind, dict(body)))
@@ -111,9 +112,8 @@ async def test_a_breach_sells_the_position_once_and_closes_the_strategy(strategy
     assert row.strategy.status == "closed"
     assert (row.strategy.sl_triggered, row.strategy.sl_trigger_price) == (True, Decimal("1500"))
     assert not await Subscription.objects.aexists()
-    assert (await StrategyEvent.objects.afirst()).kind == "started"
     assert {event.kind async for event in StrategyEvent.objects.all()} >= {
-        "sl_triggered", "order_planned", "order_acked", "order_filled", "exit_done",
+        "started", "sl_triggered", "order_planned", "order_acked", "order_filled", "exit_done",
     }  # fmt: skip
     assert told.published == [
         (

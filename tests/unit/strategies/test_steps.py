@@ -61,7 +61,9 @@ def test_an_unknown_order_is_watched_and_told_about_for_ever_never_sent_again(st
 def test_a_resting_order_becomes_a_concern():
     live = order(OrderState.LIVE, broker_order_id="42")
     assert next_step(record(live), NOW + 1) == Watch((live,), "")
-    assert "42" in next_step(record(live), NOW + 11).concern
+    later = next_step(record(live), NOW + 11)
+    assert isinstance(later, Watch)
+    assert "42" in later.concern
 
 
 def test_filled_is_finished():
