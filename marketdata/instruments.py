@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -60,6 +60,11 @@ class InstrumentBook:
 
     def __len__(self) -> int:
         return len(self._tokens)
+
+    @property
+    def symbols(self) -> Collection[str]:
+        """All listed symbols."""
+        return self._tokens.keys()
 
     def token(self, symbol: str) -> str:
         """Return the broker's token.

@@ -125,7 +125,7 @@ async def test_after_a_drop_everything_wanted_is_asked_for_again(
     await listener.subscribe([B], FeedMode.LTP)
     await listener.connect()
     await feed.asked(*subscribed("full", INFY), *subscribed("ltp", SBIN))
-    await feed.connections[0].send(ltp(SBIN, 100) + b"")
+    await feed.connections[0].send(ltp(SBIN, 100))
     await eventually_async(lambda: heard.ticks)
     feed.drop()
     await feed.connected(2)
@@ -321,7 +321,7 @@ async def test_no_thread_and_no_reactor_runs(feed: KiteFeed, listener: Listener,
     await eventually_async(lambda: heard.ticks)
     from twisted.internet import reactor
 
-    assert not reactor.running  # type: ignore[attr-defined]
+    assert not reactor.running
     assert set(threading.enumerate()) <= before
 
 
