@@ -14,6 +14,7 @@ from strategies import services
 from strategies.live.entry import refuse_passed_stop
 from strategies.live.forms import StrategyForm
 from strategies.models import Exit, ExitOrder, Strategy, StrategyEvent
+from strategies.reporting import plain
 from strategies.services import StrategyError
 
 if TYPE_CHECKING:
@@ -60,12 +61,12 @@ class ExitOrderInline(_ReadOnlyInline):
 @admin.register(Strategy)
 class StrategyAdmin(_Admin):
     form: Any = StrategyForm
-    list_display = ("__str__", "user", "instrument", "status", "position", "quantity", "stop_loss", "live")
+    list_display = ("__str__", "user", "instrument", "status", "position", "quantity", "stop", "live")
     list_filter = ("status", "position", "product", "account__broker")
     list_select_related = ("user", "instrument", "account")
     search_fields = ("name", "instrument__tradingsymbol", "user__username")
     autocomplete_fields = ("user", "account", "instrument")
-    actions = ("start", "stop")
+    actions = ("start_strategies", "stop_strategies")
     inlines = (ExitInline,)
     fieldsets = (
         (None, {"fields": ("user", "account", "instrument", "name")}),
@@ -73,6 +74,10 @@ class StrategyAdmin(_Admin):
         ("Stop", {"fields": ("stop_loss",)}),
         ("Life", {"fields": _LIFE, "description": "Changed by starting, stopping and exiting only."}),
     )
+
+    @admin.display(description="stop-loss", ordering="stop_loss")
+    def stop(self, strategy: Strategy) -> str:
+        return plain(strategy.stop_loss) or "–"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """While a stop is armed only the stop may move; while it exits, nothing may."""
@@ -112,16 +117,16 @@ class StrategyAdmin(_Admin):
         armed = obj is not None and obj.status in (Strategy.Status.ACTIVE, Strategy.Status.EXITING)
         return not armed and super().has_delete_permission(request, obj)
 
-    @admin.action(description="Start: arm the stops", permissions=["change"])
-    def start(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    @admin.action(description="Start strategies: arm their stops", permissions=["change"])
+    def start_strategies(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         def start_one(strategy: Strategy) -> None:
             refuse_passed_stop(strategy)
             services.start_strategy(strategy, by=request.user)
 
         self._each(request, queryset, start_one, "started")
 
-    @admin.action(description="Stop: take the stops off", permissions=["change"])
-    def stop(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    @admin.action(description="Stop strategies: take their stops off", permissions=["change"])
+    def stop_strategies(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         self._each(request, queryset, lambda row: services.stop_strategy(row, by=request.user), "stopped")
 
     def _each(

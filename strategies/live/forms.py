@@ -9,6 +9,7 @@ from django import forms
 
 from strategies.live.entry import refuse_passed_stop
 from strategies.models import Strategy
+from strategies.reporting import plain
 from strategies.services import StrategyError
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ class StrategyForm(_StrategyModelForm):
             "user", "account", "instrument", "name", "position", "product", "quantity", "entry_price", "live",
             "stop_loss",
         )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("entry_price", "stop_loss"):  # without the empty decimals of the column
+            if self.initial.get(name) is not None:
+                self.initial[name] = plain(self.initial[name])
 
     def clean(self) -> dict[str, Any]:
         """Check the fields against each other."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from marketdata.models import Listener
 from strategies.domain.exits import ExitState, OrderState
 from strategies.models import Exit, ExitOrder, Strategy
-from strategies.reporting import sentence
+from strategies.reporting import plain, sentence
 
 QUIET, GOOD, BUSY, BAD = "quiet", "good", "busy", "bad"
 
@@ -45,6 +46,7 @@ _EVENTS = {
     "error": "Feed trouble",
     "login_needed": "Log in at the broker again",
 }
+_DETAILS = ("side", "quantity", "filled", "price", "stop", "stop_loss", "from", "to", "average_price", "tag")
 _BAD_EVENTS = frozenset(
     {"needs_human", "exit_aborted", "order_unknown", "order_rejected", "order_lost", "login_needed"}
 )
@@ -123,8 +125,17 @@ def detail_words(detail: Mapping[str, Any]) -> str:
     for key in ("text", "message", "error", "reason"):
         if detail.get(key):
             return str(detail[key])
-    shown = ("side", "quantity", "filled", "price", "stop", "stop_loss", "from", "to", "average_price", "tag")
-    return ", ".join(f"{key.replace('_', ' ')} {detail[key]}" for key in shown if detail.get(key))
+    return ", ".join(f"{key.replace('_', ' ')} {_shown(detail[key])}" for key in _DETAILS if detail.get(key))
+
+
+def _shown(value: Any) -> str:
+    """Return a value as people write it: a price without the empty decimals of its column."""
+    if not isinstance(value, str) or "." not in value:
+        return str(value)
+    try:
+        return plain(Decimal(value)) or ""
+    except InvalidOperation:
+        return value
 
 
 def _event_tone(kind: str) -> str:

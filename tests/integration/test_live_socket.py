@@ -185,7 +185,7 @@ async def test_a_page_that_acknowledges_nothing_gets_four_price_frames_and_is_cl
     user: User, cookie: str
 ) -> None:
     clock = ManualClock()
-    slow = type("Slow", (LiveConsumer,), {"clock": clock})
+    slow: Any = type("Slow", (LiveConsumer,), {"clock": clock})
     async with LivePage(cookie, app=AuthMiddlewareStack(slow.as_asgi())) as page:
         await opened(page)
         frames = [await _one_more_price(page, user, clock, n) for n in range(1, 7)]
@@ -197,7 +197,7 @@ async def test_a_page_that_acknowledges_nothing_gets_four_price_frames_and_is_cl
 
 async def test_an_acknowledging_page_gets_the_newest_price_after_a_pause(user: User, cookie: str) -> None:
     clock = ManualClock()
-    slow = type("Slow", (LiveConsumer,), {"clock": clock})
+    slow: Any = type("Slow", (LiveConsumer,), {"clock": clock})
     async with LivePage(cookie, app=AuthMiddlewareStack(slow.as_asgi())) as page:
         await opened(page)
         frames = [await _one_more_price(page, user, clock, n) for n in range(1, 9)]

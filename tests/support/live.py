@@ -95,17 +95,16 @@ class LivePage:
 
 async def send_prices(user_id: int, n: int, prices: Sequence[Sequence[Any]], source: str = "worker") -> None:
     """Send what the listeners' process sends."""
-    message = {
-        "type": "live.prices",
-        "source": source,
-        "n": n,
-        "at": 0,
-        "prices": [list(row) for row in prices],
-    }
-    await get_channel_layer().group_send(f"live.user.{user_id}", message)
+    rows = [list(row) for row in prices]
+    await _send(user_id, {"type": "live.prices", "source": source, "n": n, "at": 0, "prices": rows})
 
 
 async def send_news(user_id: int, n: int, kind: str, body: object, source: str = "worker") -> None:
     """Send news as the listeners' process does."""
-    message = {"type": "live.message", "source": source, "n": n, "kind": kind, "body": body}
-    await get_channel_layer().group_send(f"live.user.{user_id}", message)
+    await _send(user_id, {"type": "live.message", "source": source, "n": n, "kind": kind, "body": body})
+
+
+async def _send(user_id: int, message: dict[str, Any]) -> None:
+    layer = get_channel_layer()
+    assert layer is not None
+    await layer.group_send(f"live.user.{user_id}", message)

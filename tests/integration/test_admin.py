@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib.admin.sites import site
+from django.contrib.auth.models import User
+from django.test import Client
+
+from marketdata.models import BrokerAccount, Instrument, Listener, Subscription
+from strategies import services
+from strategies.live.forms import StrategyForm
+from strategies.models import Strategy
+
+# Without collected files WhiteNoise serves from the apps, and says so.
+pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
+Instruments = Mapping[str, Instrument]
+READ_ONLY = {"Listener", "ListenerEvent", "Lease", "Exit", "ExitOrder", "StrategyEvent"}
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("root", "", "a-password-for-tests"))
+    return client
+
+
+@pytest.fixture
+def typed(user: User, account: BrokerAccount, instruments: Instruments) -> dict[str, Any]:
+    return {
+        "user": user.pk, "account": account.pk, "instrument": instruments["NSE:INFY"].pk, "name": "Infosys",
+        "position": "BOUGHT", "product": "MIS", "quantity": 10, "entry_price": "1500", "stop_loss": "1490.05",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def strategy(typed: dict[str, Any]) -> Strategy:
+    form = StrategyForm(typed)
+    assert form.is_valid(), form.errors
+    return form.save()
+
+
+def test_every_model_of_ours_is_there_and_its_list_opens(staff: Client, strategy: Strategy) -> None:
+    models = [
+        *apps.get_app_config("marketdata").get_models(),
+        *apps.get_app_config("strategies").get_models(),
+    ]
+    for model in models:
+        meta = model._meta
+        assert site.is_registered(model), model
+        assert staff.get(f"/admin/{meta.app_label}/{meta.model_name}/").status_code == 200
+        add = staff.get(f"/admin/{meta.app_label}/{meta.model_name}/add/").status_code
+        assert add == (403 if model.__name__ in READ_ONLY else 200), model
+        search = staff.get(f"/admin/{meta.app_label}/{meta.model_name}/?q=x").status_code
+        assert search == 200, model
+
+
+def test_credentials_are_never_shown_and_an_empty_box_keeps_them(
+    staff: Client, account: BrokerAccount
+) -> None:
+    url = f"/admin/marketdata/brokeraccount/{account.pk}/change/"
+    page = staff.get(url).content.decode()
+    assert "demosecret" not in page
+    assert "demotoken" not in page
+
+    fields = {
+        "user": account.user_id, "broker": "zerodha", "name": "Renamed", "client_id": "DEMO01",
+        "api_key": "demokey", "api_secret": "", "access_token": "newtoken", "desired_state": "stopped",
+    }  # fmt: skip
+    answer = staff.post(url, fields)
+    assert answer.status_code == 302, answer.content
+    account.refresh_from_db()
+    assert (account.name, account.api_secret.reveal(), account.access_token.reveal()) == (
+        "Renamed",
+        "demosecret",
+        "newtoken",
+    )
+
+
+def act(staff: Client, model: str, action: str, pk: int) -> str:
+    chosen = {"action": action, "_selected_action": [pk]}
+    return staff.post(f"/admin/{model}/", chosen, follow=True).content.decode()
+
+
+def test_strategies_are_started_and_stopped_through_the_services(staff: Client, strategy: Strategy) -> None:
+    assert "1 started" in act(staff, "strategies/strategy", "start_strategies", strategy.pk)
+    strategy.refresh_from_db()
+    assert (strategy.status, strategy.epoch) == ("active", 1)
+    assert Subscription.objects.get().holder == f"strategy:{strategy.pk}"
+
+    assert "1 stopped" in act(staff, "strategies/strategy", "stop_strategies", strategy.pk)
+    assert "cannot be stopped" in act(staff, "strategies/strategy", "stop_strategies", strategy.pk)
+    assert not Subscription.objects.exists()
+
+
+def test_listeners_are_wished_for_by_state_and_generation(staff: Client, account: BrokerAccount) -> None:
+    act(staff, "marketdata/brokeraccount", "start_listeners", account.pk)
+    account.refresh_from_db()
+    assert (account.desired_state, account.generation) == ("running", 0)
+
+    listener = Listener.objects.create(account=account)
+    act(staff, "marketdata/listener", "restart_listeners", listener.pk)
+    account.refresh_from_db()
+    assert (account.desired_state, account.generation) == ("running", 1)
+
+    act(staff, "marketdata/listener", "stop_listeners", listener.pk)
+    account.refresh_from_db()
+    assert account.desired_state == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "says"),
+    [
+        ({"stop_loss": "1490.03"}, "stop_loss", "use 1490 or 1490.05"),
+        ({"stop_loss": "0"}, "stop_loss", "set it above 0"),
+        ({"stop_loss": "-5"}, "stop_loss", "set it above 0"),
+        ({"entry_price": "1500.01"}, "entry_price", "between two ticks"),
+        ({"quantity": 0}, "quantity", "set it above 0"),
+    ],
+)
+def test_the_form_names_the_value_and_what_to_do(
+    change: dict[str, Any], field: str, says: str, typed: dict[str, Any]
+) -> None:
+    form = StrategyForm({**typed, **change})
+
+    assert not form.is_valid()
+    assert says in " ".join(map(str, form.errors[field]))
+
+
+def test_the_form_wants_whole_lots(typed: dict[str, Any], instruments: Instruments) -> None:
+    Instrument.objects.filter(pk=typed["instrument"]).update(lot_size=25)
+    form = StrategyForm({**typed, "quantity": 30})
+
+    assert "multiple of 25" in str(form.errors["quantity"])
+
+
+def test_the_form_keeps_users_and_brokers_apart(typed: dict[str, Any], account: BrokerAccount) -> None:
+    other = User.objects.create_user("other", "", "a-password-for-tests")
+    assert "belongs to trader" in str(StrategyForm({**typed, "user": other.pk}).errors["account"])
+
+    theirs = Instrument.objects.create(broker="dhan", exchange="NSE", tradingsymbol="INFY", token="1")
+    errors = StrategyForm({**typed, "instrument": theirs.pk}).errors
+    assert "choose the one that Zerodha lists" in str(errors["instrument"])
+
+
+def test_while_armed_only_the_stop_moves_and_through_its_service(
+    staff: Client, user: User, strategy: Strategy
+) -> None:
+    services.start_strategy(strategy, by=user)
+    url = f"/admin/strategies/strategy/{strategy.pk}/change/"
+    inlines = {"exits-TOTAL_FORMS": 0, "exits-INITIAL_FORMS": 0}
+    answer = staff.post(
+        url, {"name": "Infosys", "stop_loss": "1480", "quantity": 999, "status": "closed", **inlines}
+    )
+
+    assert answer.status_code == 302, answer.content
+    strategy.refresh_from_db()
+    assert (strategy.stop_loss, strategy.quantity, strategy.status) == (Decimal(1480), 10, "active")
+    assert strategy.epoch == 2
+    assert strategy.events.filter(kind="stop_moved").exists()
+
+
+def test_an_armed_strategy_cannot_be_deleted(staff: Client, user: User, strategy: Strategy) -> None:
+    services.start_strategy(strategy, by=user)
+
+    assert staff.get(f"/admin/strategies/strategy/{strategy.pk}/delete/").status_code == 403
+    assert "delete_selected" not in staff.get("/admin/strategies/strategy/").content.decode()
+
+
+def test_only_staff_gets_in(client: Client, user: User) -> None:
+    client.force_login(user)
+
+    assert client.get("/admin/").status_code == 302
