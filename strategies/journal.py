@@ -241,7 +241,7 @@ def _order_detail(order: ExitOrder) -> dict[str, Any]:
         "order_id": order.broker_order_id,
         "quantity": order.quantity,
         "filled": order.filled_quantity,
-        "average_price": str(order.average_price) if order.average_price is not None else None,
+        "average_price": plain(order.average_price),
         "message": order.message,
     }
 
@@ -251,6 +251,6 @@ def _sl_triggered(row: Exit) -> dict[str, Any]:
         "type": "SL_TRIGGERED",
         "strategy_id": row.strategy_id,
         "symbol": row.strategy.symbol,
-        "price": str(plain(row.trigger_price)),
+        "price": plain(row.trigger_price),
         "timestamp": row.created_at.isoformat(),
     }

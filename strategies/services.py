@@ -21,7 +21,7 @@ from marketdata.subscriptions import SubscriptionManager
 from strategies.announcing import LayerAnnouncer
 from strategies.domain.exits import ExitState
 from strategies.models import Exit, Strategy, StrategyEvent
-from strategies.reporting import exit_body, strategy_body
+from strategies.reporting import exit_body, plain, strategy_body
 
 By = AbstractBaseUser | AnonymousUser | None
 _STARTABLE = (Strategy.Status.DRAFT, Strategy.Status.CLOSED, Strategy.Status.SUSPENDED)
@@ -51,7 +51,7 @@ def start_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
         BrokerAccount.objects.filter(
             pk=strategy.account_id, desired_state=BrokerAccount.DesiredState.STOPPED
         ).update(desired_state=BrokerAccount.DesiredState.RUNNING)
-        return _changed(strategy, "started", by, {"stop_loss": str(strategy.stop_loss)})
+        return _changed(strategy, "started", by, {"stop_loss": plain(strategy.stop_loss)})
 
 
 def stop_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
@@ -85,7 +85,7 @@ def update_stop(strategy: Strategy, stop_loss: Decimal, *, by: By = None) -> Str
         )
         if not moved:
             raise StrategyError(_why_not(strategy, "changed"))
-        return _changed(strategy, "stop_moved", by, {"from": str(old), "to": str(stop)})
+        return _changed(strategy, "stop_moved", by, {"from": plain(old), "to": plain(stop)})
 
 
 def exit_now(strategy: Strategy, *, by: By = None) -> Strategy:
