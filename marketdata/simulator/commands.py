@@ -33,11 +33,10 @@ def units(price: object) -> int:
         BadCommand: Not a decimal number, or finer than the exchange counts.
 
     """
+    text = "" if isinstance(price, float) else str(price)  # a float has lost its last digits
     try:
-        if isinstance(price, float):
-            raise TypeError("a float has lost its last digits")
-        return to_units(Decimal(str(price)))
-    except (InvalidOperation, ValueError, TypeError):
+        return to_units(Decimal(text))
+    except (InvalidOperation, ValueError):
         raise BadCommand(
             f"price {price!r} is not a decimal number: write rupees as a text, like '1499.95'"
         ) from None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,8 +17,8 @@ from websockets.exceptions import InvalidStatus
 
 from marketdata.simulator.control import SimulatorControl
 from tests.integration.simulator.conftest import INFY, NIFTY, SBIN
-from tests.integration.simulator.test_simulator_rest import order
-from tests.support.simulator import RunningSimulator
+from tests.integration.simulator.test_simulator_rest import MOCKS, order
+from tests.support.simulator import RunningSimulator, start_simulator
 from tests.support.simulator_feed import Feed, open_feed
 from tests.support.waiting import eventually
 
@@ -169,9 +171,7 @@ def test_duplicates_are_harmless_and_unknown_tokens_ignored(feed: Feed) -> None:
     assert [p["instrument_token"] for p in feed.packets] == [INFY]
 
 
-def test_more_than_3000_are_refused_in_words(kite: KiteConnect, tmp_path: Any) -> None:
-    from tests.support.simulator import start_simulator
-
+def test_more_than_3000_are_refused_in_words(tmp_path: Path) -> None:
     with (
         start_simulator(tmp_path, instruments=3_100) as simulator,
         open_feed(simulator.feed_root, simulator.demo) as feed,
@@ -231,18 +231,18 @@ def test_orders_of_the_account_come_on_every_socket(
         ours = order(kite, tag="OURS")
         foreign = control.place_order(account["client_id"], "NSE:SBIN", "BUY", 5, "MIS")
         for socket in (feed, second):
-            socket.until(lambda s=socket: [o["status"] for o in s.orders()].count("COMPLETE") == 2)
+            wait_for_fills(socket, 2)
             assert {o["order_id"] for o in socket.orders()} == {ours, foreign}
     update = next(o for o in feed.orders() if o["order_id"] == ours and o["status"] == "COMPLETE")
     assert update.keys() >= mock_postback()
     assert (update["tag"], update["user_id"], update["filled_quantity"]) == ("OURS", account["client_id"], 10)
 
 
+def wait_for_fills(socket: Feed, count: int) -> None:
+    socket.until(lambda: [o["status"] for o in socket.orders()].count("COMPLETE") == count)
+
+
 def mock_postback() -> set[str]:
-    import json
-
-    from tests.integration.simulator.test_simulator_rest import MOCKS
-
     return set(json.loads((MOCKS / "postback.json").read_text()))
 
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 from kiteconnect import KiteConnect
 from kiteconnect import exceptions as kite_errors
-from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidMessage, InvalidStatus
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus, WebSocketException
 
 from marketdata.simulator.client import SimulatorError
 from marketdata.simulator.control import SimulatorControl
@@ -64,7 +64,7 @@ def test_silence_sends_nothing_and_ends(
 def test_refuse_closes_before_a_byte(connect_feed: Connect, control: SimulatorControl) -> None:
     control.fault("refuse", times=2)
     for _ in range(2):
-        with pytest.raises((InvalidMessage, OSError)), connect_feed():
+        with pytest.raises((WebSocketException, OSError)), connect_feed():
             pass
     with connect_feed() as feed:
         feed.subscribe("ltp", [INFY])
@@ -151,7 +151,7 @@ def test_server_errors_before_and_after_booking(
     account: dict[str, str],
     *,
     status: int,
-    error: type,
+    error: type[kite_errors.KiteException],
     booked: bool,
 ) -> None:
     control.fault("server_error", status=status, booked=booked)
