@@ -69,7 +69,17 @@ def migrate(variables: Mapping[str, str]) -> None:
     django.setup()
     refuse_live_accounts()
     call_command("migrate", verbosity=0)
+    hold_account()
     connection.close()  # the processes are forked from here
+
+
+def hold_account() -> None:
+    """Keep the demo's account stopped until the new simulator holds its positions again."""
+    from marketdata.models import BrokerAccount
+    from marketdata.simulator.accounts import DEMO_CLIENT_ID
+
+    simulated = BrokerAccount.objects.filter(client_id=DEMO_CLIENT_ID)
+    simulated.update(desired_state=BrokerAccount.DesiredState.STOPPED)
 
 
 def refuse_live_accounts() -> None:

@@ -16,7 +16,7 @@ def commands(web_port: int, redis_port: int | None) -> dict[str, Sequence[str]]:
     """Return each process's command line by name."""
     manage = (sys.executable, "manage.py")
     daphne = (sys.executable, "-m", "daphne", "--bind", "127.0.0.1", "--port", str(web_port))
-    redis = (*manage, "embedded_redis", "--port", str(redis_port), "--parent", str(os.getpid()))
+    redis = (*manage, "embedded_redis", "--port", str(redis_port))
     return {
         **({"redis": redis} if redis_port else {}),
         "simulator": (*manage, "run_simulator"),
@@ -31,9 +31,18 @@ def run(processes: Mapping[str, Sequence[str]], variables: Mapping[str, str]) ->
     """Run them until one ends or a person interrupts; return 0 only for the latter."""
     manager = Manager()
     for name, command in processes.items():
-        manager.add_process(name, f"exec {shlex.join(command)}", env=dict(variables))
+        manager.add_process(name, _leashed(command, os.getpid()), env=dict(variables))
     manager.loop()
     if manager.returncode in INTERRUPTED:
         return 0
     print("One of the processes ended, so all were stopped: see its last lines above.", file=sys.stderr)
     return 1
+
+
+def _leashed(command: Sequence[str], parent: int) -> str:
+    """Return a shell line that runs ``command`` and ends it when ``parent`` is gone, killed or not.
+
+    honcho's children outlive a honcho that was killed; `exec` keeps the shell's own id, ``$$``.
+    """
+    leash = f"while kill -0 {parent} && kill -0 $$; do sleep 1; done; kill $$"
+    return f"({leash}) >/dev/null 2>&1 </dev/null & exec {shlex.join(command)}"

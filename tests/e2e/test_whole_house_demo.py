@@ -85,6 +85,15 @@ def test_one_dead_process_ends_all_with_an_error(folder: Path) -> None:
         assert eventually(lambda: not any(map(is_alive, pids.values())))
 
 
+def test_killed_it_leaves_nothing_running(folder: Path) -> None:
+    with make_run(folder) as process:
+        process.wait_for(" password ", 60)
+        pids = started(process)
+        os.kill(process.pid, signal.SIGKILL)
+        assert eventually(lambda: process.returncode) == -signal.SIGKILL
+        assert eventually(lambda: not any(map(is_alive, pids.values())), 20)
+
+
 def test_real_brokers_are_left_alone(folder: Path) -> None:
     (folder / ".env").write_text("SECRET_KEY=real\nLIVE_TRADING=1\n")
     with make_run(folder) as process:
