@@ -102,7 +102,7 @@ class KiteWire:
             return WriteResult(Outcome.NOT_SENT, message="no HTTP request can be made of these credentials")
         try:
             with _deadline(sock):
-                self._connection.endheaders(body)  # head and body leave together: the first byte is here
+                self._connection.endheaders(body)  # the first byte leaves here
                 status, reply = self._reply()
         except (OSError, http.client.HTTPException, ValueError) as exc:
             # Some of the request may have arrived, and all of it may have.
@@ -129,7 +129,10 @@ class KiteWire:
 
     def _reply(self) -> tuple[int, bytes]:
         reply = self._connection.getresponse()
-        return reply.status, reply.read(_MAX_REPLY)
+        body = reply.read(_MAX_REPLY)
+        if reply.length:  # what was announced did not all come
+            raise http.client.IncompleteRead(body, reply.length)
+        return reply.status, body
 
 
 def order_form(request: OrderRequest) -> dict[str, str]:
