@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from marketdata.simulator.universe import Listing
 
 DEPTH = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """One line of the book. Price in units; an empty line is all zeros."""
 
     price: int = 0
     quantity: int = 0
     orders: int = 0
+
+
+NOBODY = Level()
 
 
 @dataclass(slots=True)
@@ -101,10 +104,10 @@ class Instrument:
         return self._levels(self.best_ask(), self.listing.tick)
 
     def _levels(self, best: int, step: int) -> list[Level]:
-        prices = [best + n * step if best else 0 for n in range(DEPTH)]
-        return [self._level(price) if price > 0 else Level() for price in prices]
-
-    def _level(self, price: int) -> Level:
-        """Return a line whose size only depends on its price: a book that does not flicker."""
-        orders = 1 + price // self.listing.tick * 7 % 11
-        return Level(price, orders * 40 * max(1, self.listing.contract.lot_size), orders)
+        """Return lines whose sizes only depend on their prices: a book that does not flicker."""
+        if not best:
+            return [NOBODY] * DEPTH
+        lot, tick = 40 * max(1, self.listing.contract.lot_size), self.listing.tick
+        prices = range(best, best + DEPTH * step, step)
+        sizes = [(price, 1 + price // tick * 7 % 11) for price in prices]
+        return [Level(price, orders * lot, orders) if price > 0 else NOBODY for price, orders in sizes]

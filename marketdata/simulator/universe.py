@@ -7,7 +7,7 @@ chains from the money outwards. A larger size only adds strikes further away.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import count, islice
@@ -31,6 +31,7 @@ class Listing:
         reference: Yesterday's close, units.
         band_percent: Width of the day's price band to each side; 0: no band.
         multiplier: Value of one unit of quantity: MCX and currencies trade in lots.
+        tick: The price step in units.
 
     """
 
@@ -38,15 +39,14 @@ class Listing:
     reference: int
     band_percent: int
     multiplier: int = 1
+    tick: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tick", to_units(self.contract.tick_size))  # needed at every print
 
     @property
     def symbol(self) -> str:
         return self.contract.symbol
-
-    @property
-    def tick(self) -> int:
-        """The price step in units."""
-        return to_units(self.contract.tick_size)
 
     @property
     def is_index(self) -> bool:

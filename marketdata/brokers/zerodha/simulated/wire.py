@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from marketdata.brokers.zerodha.simulated.catalogue import units_per_step
 from marketdata.simulator.exchange import Print
@@ -30,8 +30,9 @@ def packet(token: int, trade: Print, mode: str) -> bytes:
         return _LTP.pack(token, price)
     if trade.instrument.listing.is_index:
         return _index(token, price, trade, step, mode)
-    quote = _quote(token, price, trade.instrument, step)
-    return quote if mode == "quote" else quote + _tail(trade, step)
+    bids, asks = trade.instrument.bids(), trade.instrument.asks()
+    quote = _quote(token, price, trade.instrument, bids, asks)
+    return quote if mode == "quote" else quote + _tail(trade, (*bids, *asks), step)
 
 
 def _index(token: int, price: int, trade: Print, step: int, mode: str) -> bytes:
@@ -50,22 +51,19 @@ def _index(token: int, price: int, trade: Print, step: int, mode: str) -> bytes:
     return _INDEX_FULL.pack(*values, change, trade.at)
 
 
-def _quote(token: int, price: int, item: Instrument, step: int) -> bytes:
+def _quote(token: int, price: int, item: Instrument, bids: list[Level], asks: list[Level]) -> bytes:
+    step = units_per_step(token)
     return _QUOTE.pack(
         token, price, item.last_quantity & _U32, item.average // step, item.volume & _U32,
-        sum(level.quantity for level in item.bids()) & _U32, sum(level.quantity for level in item.asks()) & _U32,
+        sum(level.quantity for level in bids) & _U32, sum(level.quantity for level in asks) & _U32,
         item.open // step, item.high // step, item.low // step, item.previous_close // step,
     )  # fmt: skip
 
 
-def _tail(trade: Print, step: int) -> bytes:
-    item = trade.instrument
-    times = _FULL_TAIL.pack(item.last_trade_time, 0, 0, 0, trade.at)
-    return times + b"".join(_level(level, step) for level in (*item.bids(), *item.asks()))
-
-
-def _level(level: Level, step: int) -> bytes:
-    return _LEVEL.pack(level.quantity & _U32, level.price // step, level.orders)
+def _tail(trade: Print, levels: Iterable[Level], step: int) -> bytes:
+    times = _FULL_TAIL.pack(trade.instrument.last_trade_time, 0, 0, 0, trade.at)
+    depth = [_LEVEL.pack(quantity & _U32, price // step, orders) for price, quantity, orders in levels]
+    return times + b"".join(depth)
 
 
 def frames(packets: list[bytes]) -> list[bytes]:
