@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
@@ -24,7 +25,7 @@ XSS = '<script>alert("x")</script>'
 def strategy(user: User, account: BrokerAccount, instruments: Instruments) -> Strategy:
     return Strategy.objects.create(
         user=user, account=account, instrument=instruments["NSE:INFY"], name="Infosys", position="BOUGHT",
-        quantity=10, stop_loss="1490.00", entry_price="1500.00",
+        quantity=10, stop_loss=Decimal("1490.00"), entry_price=Decimal("1500.00"),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def other(user: User) -> User:
 def strategy(user: User, account: BrokerAccount, instruments: Instruments) -> Strategy:
     return Strategy.objects.create(
         user=user, account=account, instrument=instruments["NSE:INFY"], name="Infosys", position="BOUGHT",
-        quantity=10, stop_loss="1490.00", entry_price="1500.00",
+        quantity=10, stop_loss=Decimal("1490.00"), entry_price=Decimal("1500.00"),
     )  # fmt: skip
 
 

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels_redis.pubsub import RedisPubSubChannelLayer
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from playwright.async_api import Locator, Page, expect
+
+from marketdata.clock import SystemClock
+from marketdata.models import BrokerAccount, Instrument, Listener
+from strategies import services
+from strategies.models import Strategy, StrategyEvent
+from tests.support.browser import CHROMIUM, PHONE, browser, visitor
+from tests.support.processes import Process, python
+from tests.support.simulator import free_ports
+from tests.support.valkey import PrivateValkey
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+PASSWORD = "a-password-for-tests"
+
+
+@pytest.fixture
+def strategy(user: User, account: BrokerAccount, instruments: Mapping[str, Instrument]) -> Strategy:
+    row = Strategy.objects.create(
+        user=user, account=account, instrument=instruments["NSE:INFY"], name="Infosys swing", position="BOUGHT",
+        quantity=10, stop_loss=Decimal("1490.00"), entry_price=Decimal("1500.00"),
+    )  # fmt: skip
+    services.start_strategy(row, by=user)
+    now = datetime.fromtimestamp(SystemClock().time(), UTC) + timedelta(minutes=5)  # fresh for the whole test
+    Listener.objects.create(account=account, state="connected", reported_at=now, subscription_count=1)
+    return row
+
+
+class Web:
+    """Daphne on a port that stays the same when it is started again."""
+
+    def __init__(self, valkey: PrivateValkey) -> None:
+        [self.port] = free_ports(1)
+        self.root = f"http://127.0.0.1:{self.port}"
+        self.env = {"REDIS_URL": valkey.url}
+        self.command = ("-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), "project.asgi:application")
+
+    def start(self) -> Process:
+        self._running = python(*self.command, env=self.env)
+        process = self._running.__enter__()
+        process.wait_for("Listening on TCP")
+        return process
+
+    def stop(self) -> None:
+        self._running.__exit__(None, None, None)
+
+
+@pytest.fixture
+def web(valkey: PrivateValkey) -> Iterator[Web]:
+    server = Web(valkey)
+    server.start()
+    yield server
+    server.stop()
+
+
+class Listeners:
+    """Speaks as the listeners' process does: a heartbeat and a price every 0.2 s."""
+
+    def __init__(self, user_id: int, valkey: PrivateValkey) -> None:
+        self.group = f"live.user.{user_id}"
+        self.layer = RedisPubSubChannelLayer(hosts=[valkey.url], prefix="tickguard")
+        self.n = 0
+        self.prices = {"NSE:INFY": "1499.95"}
+
+    async def run(self) -> None:
+        while True:
+            now = int(SystemClock().time() * 1000)
+            rows = [[symbol, price, now] for symbol, price in self.prices.items()]
+            await self.send({"type": "live.prices", "at": now, "prices": rows})
+            await self.send({"type": "live.message", "kind": "heartbeat", "body": {}})
+            await asyncio.sleep(0.2)
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.n += 1
+        await self.layer.group_send(self.group, {**message, "source": "worker", "n": self.n})
+
+
+@asynccontextmanager
+async def speaking(user: User, valkey: PrivateValkey) -> AsyncIterator[Listeners]:
+    listeners = Listeners(user.pk, valkey)
+    task = asyncio.create_task(listeners.run())
+    try:
+        yield listeners
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await listeners.layer.flush()
+
+
+def row_of(page: Page, name: str) -> Locator:
+    return page.locator("[data-list=strategies] [data-id]").filter(has_text=name)
+
+
+async def test_prices_move_and_are_never_shown_as_live_when_old(
+    user: User, strategy: Strategy, web: Web, valkey: PrivateValkey
+) -> None:
+    async with browser() as chromium, visitor(chromium, web.root) as guest:
+        row = row_of(guest.page, "Infosys swing")
+        async with speaking(user, valkey) as listeners:
+            await guest.log_in(user.username, PASSWORD)
+            await expect(guest.page.locator("#connection")).to_have_text("Live")
+            await expect(row.locator("[data-cell=ltp]")).to_have_text("1,499.95")
+            await expect(row.locator("[data-cell=points]")).to_have_text("9.95")
+            await expect(row.locator("[data-cell=percent]")).to_have_text("0.66 %")
+            await expect(row.locator("[data-cell=state]")).to_have_text("Armed")
+
+            listeners.prices["NSE:INFY"] = "1493.10"
+            await expect(row.locator("[data-cell=ltp]")).to_have_text("1,493.10")
+            await expect(row.locator("[data-cell=ltp]")).to_have_attribute("data-move", "down")
+            await expect(row).to_have_attribute("data-near", "true")
+            await expect(row).to_have_attribute("data-old", "false")
+
+        # The listeners have fallen silent.
+        await expect(guest.page.locator("#stale")).to_be_visible(timeout=6_000)
+        await expect(row).to_have_attribute("data-old", "true")
+        await expect(guest.page.locator("#connection")).to_have_text("Listeners silent")
+        assert guest.complaints == []
+
+
+async def test_the_page_comes_back_by_itself_when_the_server_does(
+    user: User, strategy: Strategy, web: Web, valkey: PrivateValkey
+) -> None:
+    async with browser() as chromium, visitor(chromium, web.root) as guest, speaking(user, valkey):
+        await guest.log_in(user.username, PASSWORD)
+        await expect(guest.page.locator("#connection")).to_have_text("Live")
+
+        web.stop()
+        await expect(guest.page.locator("#connection")).to_have_text("Disconnected")
+        await expect(row_of(guest.page, "Infosys swing")).to_have_attribute("data-old", "true")
+        await sync_to_async(web.start)()
+
+        await expect(guest.page.locator("#connection")).to_have_text("Live", timeout=20_000)
+
+
+async def test_the_buttons_work_in_place_and_events_arrive(
+    user: User, strategy: Strategy, web: Web, valkey: PrivateValkey
+) -> None:
+    async with (
+        browser() as chromium,
+        visitor(chromium, web.root) as guest,
+        speaking(user, valkey) as listeners,
+    ):
+        await guest.log_in(user.username, PASSWORD)
+        row = row_of(guest.page, "Infosys swing")
+        await expect(guest.page.locator("#connection")).to_have_text("Live")
+
+        await row.get_by_role("button", name="Stop").click()
+        await expect(row.locator("[data-cell=state]")).to_have_text("Stopped: the stop is off")
+        await expect(guest.page.locator("[data-list=events]")).to_contain_text("Stopped: the stop is off")
+
+        # Just below the stop: starting now would sell at once.
+        listeners.prices["NSE:INFY"] = "1489.95"
+        await expect(row.locator("[data-cell=ltp]")).to_have_text("1,489.95")
+
+        await StrategyEvent.objects.acreate(
+            strategy=strategy, at=datetime.fromtimestamp(SystemClock().time(), UTC), kind="order_rejected",
+            detail={"message": "<img src=x onerror=alert(1)>"},
+        )  # fmt: skip
+        await listeners.send({"type": "live.message", "kind": "strategy", "body": {}})
+        await expect(guest.page.locator("[data-list=events]")).to_contain_text("<img src=x onerror=alert(1)>")
+        assert guest.complaints == []
+
+
+async def test_exiting_by_hand_asks_first(user: User, strategy: Strategy, web: Web) -> None:
+    async with browser() as chromium, visitor(chromium, web.root) as guest:
+        await guest.log_in(user.username, PASSWORD)
+        row = row_of(guest.page, "Infosys swing")
+        await row.get_by_role("button", name="Exit").click()
+        await guest.page.get_by_role("button", name="Keep it").click()
+        await expect(guest.page.locator("dialog")).to_be_hidden()
+        assert not await strategy.exits.aexists()
+
+        await row.get_by_role("button", name="Exit").click()
+        await expect(guest.page.get_by_role("dialog")).to_contain_text("Exit Infosys swing now?")
+        await guest.page.get_by_role("button", name="Exit now").click()
+        await expect(row.locator("[data-cell=state]")).to_contain_text("Triggered")
+        await expect(guest.page.locator("[data-list=exits]")).to_contain_text("Infosys swing")
+        assert await strategy.exits.acount() == 1
+
+
+async def test_a_phone_shows_one_column_without_sideways_scrolling(
+    user: User, strategy: Strategy, web: Web
+) -> None:
+    async with browser() as chromium, visitor(chromium, web.root, size=PHONE, scheme="dark") as guest:
+        await guest.log_in(user.username, PASSWORD)
+        await expect(row_of(guest.page, "Infosys swing")).to_be_visible()
+        for path in ("/", f"/strategies/{strategy.pk}/"):
+            await guest.page.goto(web.root + path)
+            assert await guest.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+        assert guest.complaints == []
+
+
+async def test_logging_out_elsewhere_closes_the_page(user: User, strategy: Strategy, web: Web) -> None:
+    async with browser() as chromium, visitor(chromium, web.root) as guest:
+        await guest.log_in(user.username, PASSWORD)
+        await expect(row_of(guest.page, "Infosys swing")).to_be_visible()
+        await expect(guest.page.locator("#clock")).to_contain_text("IST")
+        await Session.objects.all().adelete()
+
+        await expect(guest.page.locator("#id_username")).to_be_visible(timeout=7_000)
+
+
+async def test_the_admin_works_under_the_policy(user: User, strategy: Strategy, web: Web) -> None:
+    user.is_staff = user.is_superuser = True
+    await user.asave()
+    async with browser() as chromium, visitor(chromium, web.root) as guest:
+        await guest.log_in(user.username, PASSWORD)
+        await expect(row_of(guest.page, "Infosys swing")).to_be_visible()
+        for path in ("", "strategies/strategy/", "strategies/strategy/add/", "marketdata/brokeraccount/"):
+            await guest.page.goto(f"{web.root}/admin/{path}", wait_until="networkidle")
+        assert guest.complaints == []
