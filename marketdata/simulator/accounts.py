@@ -64,9 +64,10 @@ def _average(before: int, average: int, signed: int, price: int) -> int:
 
 @dataclass(slots=True)
 class Holding:
-    """Shares delivered earlier. ``used`` of them were sold today."""
+    """Shares delivered earlier, paid for (CNC) or financed (MTF). ``used`` of them were sold today."""
 
     symbol: str
+    product: str
     quantity: int
     average: int
     used: int = 0
@@ -83,7 +84,7 @@ class Account:
     redirect_url: str = ""
     request_tokens: set[str] = field(default_factory=set)
     positions: dict[tuple[str, str], Position] = field(default_factory=dict)
-    holdings: dict[str, Holding] = field(default_factory=dict)
+    holdings: dict[tuple[str, str], Holding] = field(default_factory=dict)
 
     def position(self, symbol: str, product: str) -> Position:
         """Return the position, made when it is the first of its kind."""
@@ -93,14 +94,22 @@ class Account:
         """Book one fill into the position and, for delivered shares, the holding."""
         position = self.position(symbol, product)
         position.take(side, quantity, price)
-        holding = self.holdings.get(symbol)
-        if product in DELIVERY and holding is not None:
+        holding = self.holdings.get((symbol, product))
+        if holding is not None:
             holding.used = max(0, -position.quantity)
 
     def sellable(self, symbol: str, product: str) -> int:
         """Return how many delivered shares may be sold: the holding and what was bought today."""
-        holding = self.holdings.get(symbol)
+        holding = self.holdings.get((symbol, product))
         return (holding.quantity if holding else 0) + self.position(symbol, product).quantity
+
+    def seed_holding(self, symbol: str, product: str, quantity: int, price: int) -> None:
+        """Replace a holding; raises ``ValueError`` for a product that is not delivered."""
+        if product not in DELIVERY:
+            raise ValueError(
+                f"product {product!r} is not held over night: use {' or '.join(sorted(DELIVERY))}"
+            )
+        self.holdings[symbol, product] = Holding(symbol, product, quantity, price)
 
     def seed_position(self, symbol: str, product: str, quantity: int, price: int) -> None:
         """Replace a position: intraday and delivery ones as opened today, others as carried."""

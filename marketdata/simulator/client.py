@@ -111,9 +111,12 @@ class SimulatorControl:
             price=str(price),
         )
 
-    def set_holding(self, client_id: str, symbol: str, quantity: int, price: object = "") -> None:
-        """Replace a holding of delivered shares."""
-        self.call("set_holding", client_id=client_id, symbol=symbol, quantity=quantity, price=str(price))
+    def set_holding(
+        self, client_id: str, symbol: str, quantity: int, price: object = "", *, product: str = "CNC"
+    ) -> None:
+        """Replace a holding of delivered shares: ``CNC``, or ``MTF`` for financed ones."""
+        holding = {"symbol": symbol, "quantity": quantity, "price": str(price), "product": product}
+        self.call("set_holding", client_id=client_id, **holding)
 
     def positions(self, client_id: str) -> list[dict[str, Any]]:
         """Return ``symbol product quantity`` of each."""

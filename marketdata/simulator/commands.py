@@ -13,7 +13,7 @@ from typing import Any
 
 from marketdata.domain.orders import Side
 from marketdata.domain.prices import to_rupees, to_units
-from marketdata.simulator.accounts import Account, Holding
+from marketdata.simulator.accounts import Account
 from marketdata.simulator.faults import FAULTS
 from marketdata.simulator.instrument import Instrument
 from marketdata.simulator.market import Market
@@ -129,11 +129,13 @@ class Commands:
         account.seed_position(symbol, product, quantity, units(price) if price else item.last)
         return {"quantity": quantity}
 
-    async def set_holding(self, client_id: str, symbol: str, quantity: int, price: str = "") -> Json:
-        """Replace a holding of delivered shares."""
+    async def set_holding(
+        self, client_id: str, symbol: str, quantity: int, price: str = "", product: str = "CNC"
+    ) -> Json:
+        """Replace a holding of delivered shares: ``CNC``, or ``MTF`` for financed ones."""
         item = self._exchange.instrument(symbol)
         average = units(price) if price else item.last
-        self._exchange.accounts.get(client_id).holdings[symbol] = Holding(symbol, quantity, average)
+        self._exchange.accounts.get(client_id).seed_holding(symbol, product, quantity, average)
         return {"quantity": quantity}
 
     async def positions(self, client_id: str) -> list[Json]:

@@ -13,6 +13,7 @@ import requests
 from kiteconnect import KiteConnect
 from kiteconnect import exceptions as kite_errors
 
+from marketdata.simulator.client import SimulatorError
 from marketdata.simulator.control import SimulatorControl
 from marketdata.simulator.exchange import IST
 from tests.integration.simulator.conftest import INFY
@@ -279,13 +280,22 @@ def test_holdings_are_sold_once(
 ) -> None:
     control.set_holding(account["client_id"], "NSE:SBIN", 20, "900")
     (held,) = kite.holdings()
-    assert held.keys() >= mock("holdings")[0].keys() - {"mtf"}
+    assert held.keys() >= mock("holdings")[0].keys()
     assert (held["quantity"], held["used_quantity"], held["average_price"]) == (20, 0, 900)
     settled(kite, order(kite, tradingsymbol="SBIN", product="CNC", quantity=15))
     assert kite.holdings()[0]["used_quantity"] == 15
     assert kite.positions()["net"][0]["quantity"] == -15
     refused = settled(kite, order(kite, tradingsymbol="SBIN", product="CNC", quantity=6), "REJECTED")
     assert "Check holdings" in refused["status_message"]
+
+
+def test_financed_holdings(kite: KiteConnect, account: dict[str, str], control: SimulatorControl) -> None:
+    control.set_holding(account["client_id"], "NSE:SBIN", 8, "950", product="MTF")
+    settled(kite, order(kite, tradingsymbol="SBIN", product="MTF", quantity=3))
+    (held,) = kite.holdings()
+    assert (held["quantity"], held["mtf"]["quantity"], held["mtf"]["used_quantity"]) == (0, 8, 3)
+    with pytest.raises(SimulatorError, match="product 'MIS' is not held over night"):
+        control.set_holding(account["client_id"], "NSE:SBIN", 8, product="MIS")
 
 
 def test_carried_positions(kite: KiteConnect, account: dict[str, str], control: SimulatorControl) -> None:

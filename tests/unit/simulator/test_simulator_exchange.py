@@ -6,7 +6,7 @@ import pytest
 
 from marketdata.domain.errors import UnknownInstrument
 from marketdata.domain.orders import Side
-from marketdata.simulator.accounts import Account, Holding, UnknownAccount
+from marketdata.simulator.accounts import Account, UnknownAccount
 from marketdata.simulator.exchange import Exchange, OrderClosed, UnknownOrder, previous_close_time
 from marketdata.simulator.orders import Kind, Order, Status, Ticket
 from tests.unit.simulator.conftest import NOON, ManualClock, Recorder, rupees, ticket
@@ -201,12 +201,12 @@ def test_the_risk_system_rejects(exchange: Exchange, changes: dict[str, object],
 
 
 def test_delivered_shares_are_sold_once(exchange: Exchange, account: Account) -> None:
-    account.holdings["NSE:INFY"] = Holding("NSE:INFY", 10, rupees("1400"))
+    account.seed_holding("NSE:INFY", "CNC", 10, rupees("1400"))
     resting = placed(exchange, ticket(product="CNC", quantity=6, kind=Kind.LIMIT, price=rupees("1510")))
     too_many = placed(exchange, ticket(product="CNC", quantity=5))
     assert (resting.status, too_many.status) == (Status.OPEN, Status.REJECTED)
     assert placed(exchange, ticket(product="CNC", quantity=4)).status is Status.COMPLETE
-    assert account.holdings["NSE:INFY"].used == 4
+    assert account.holdings["NSE:INFY", "CNC"].used == 4
     assert account.position("NSE:INFY", "CNC").quantity == -4
 
 

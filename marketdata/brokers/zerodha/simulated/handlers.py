@@ -198,8 +198,12 @@ def positions(call: Call) -> dict[str, list[views.Json]]:
 
 
 def holdings(call: Call) -> list[views.Json]:
-    items = call.account.holdings.values()
-    return [views.holding(h, call.instrument(h.symbol), call.token(h.symbol)) for h in items]
+    held = call.account.holdings
+    symbols = dict.fromkeys(symbol for symbol, _ in held)
+    return [
+        views.holding(held.get((s, "CNC")), held.get((s, "MTF")), call.instrument(s), call.token(s))
+        for s in symbols
+    ]
 
 
 # --- Market -----------------------------------------------------------------------------

@@ -197,8 +197,10 @@ def _legs(prefix: str, bought: int, buy_value: int, sold: int, sell_value: int, 
     }
 
 
-def holding(item: Holding, instrument: Instrument, token: int) -> Json:
-    contract, left = instrument.listing.contract, item.quantity - item.used
+def holding(paid: Holding | None, funded: Holding | None, instrument: Instrument, token: int) -> Json:
+    """Return one row of holdings: shares that are paid for, and under ``mtf`` those that are financed."""
+    contract = instrument.listing.contract
+    own = paid or Holding(instrument.symbol, "CNC", 0, 0)
     change = instrument.last - instrument.previous_close
     return {
         "tradingsymbol": contract.tradingsymbol,
@@ -207,25 +209,32 @@ def holding(item: Holding, instrument: Instrument, token: int) -> Json:
         "isin": "INE000000000",
         "product": "CNC",
         "price": 0,
-        "quantity": item.quantity,
-        "used_quantity": item.used,
+        **_held(own),
         "t1_quantity": 0,
-        "realised_quantity": item.quantity,
+        "realised_quantity": own.quantity,
         "authorised_quantity": 0,
         "authorised_date": moment(instrument.last_trade_time)[:10] + " 00:00:00",
         "authorisation": {},
-        "opening_quantity": item.quantity,
+        "opening_quantity": own.quantity,
         "short_quantity": 0,
         "collateral_quantity": 0,
         "collateral_type": "",
         "discrepancy": False,
-        "average_price": number(item.average),
         "last_price": number(instrument.last),
         "close_price": number(instrument.previous_close),
-        "pnl": number((instrument.last - item.average) * left),
+        "pnl": number((instrument.last - own.average) * (own.quantity - own.used)),
         "day_change": number(change),
         "day_change_percentage": float(round(Decimal(change * 100) / instrument.previous_close, 4)),
+        "mtf": _financed(funded or Holding(instrument.symbol, "MTF", 0, 0)),
     }
+
+
+def _held(item: Holding) -> Json:
+    return {"quantity": item.quantity, "used_quantity": item.used, "average_price": number(item.average)}
+
+
+def _financed(item: Holding) -> Json:
+    return {**_held(item), "value": number(item.quantity * item.average), "initial_margin": 0}
 
 
 def ltp(instrument: Instrument, token: int) -> Json:
