@@ -14,7 +14,9 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count, F, Prefetch
 
+from marketdata.domain.sessions import Calendar
 from marketdata.models import BrokerAccount, Instrument, Listener, ListenerEvent, Subscription
+from marketdata.wanted import read_calendar
 from strategies.live import words
 from strategies.live.texts import decimals, milliseconds, price_text
 from strategies.models import Exit, Strategy, StrategyEvent
@@ -22,6 +24,8 @@ from strategies.models import Exit, Strategy, StrategyEvent
 Row = dict[str, Any]
 REPORT_AGE = timedelta(seconds=8)
 """A listener reports every 2 s: older than this, nobody knows how it is."""
+TICK_AGE = timedelta(seconds=12)
+"""Ten seconds without a price, and two until that is reported."""
 
 NOT_RUNNING = "the listeners are not running: nothing watches this stop"
 _CLOSED_SHOWN = 10
@@ -44,16 +48,25 @@ class State:
         return {row["symbol"] for row in (*self.strategies, *self.watch)}
 
 
+@dataclass(frozen=True, slots=True)
+class Market:
+    """A moment, and what the calendar says of it."""
+
+    now: datetime
+    calendar: Calendar
+
+    def is_open(self, instrument: Instrument) -> bool:
+        return self.calendar.is_open(instrument.exchange, self.now)
+
+
 def read_state(user_id: int, now: datetime) -> State:
     """Read one user's page. Blocks: about seven short queries."""
-    accounts = list(_accounts(user_id))
-    trouble = {account.pk: feed_trouble(account, now) for account in accounts}
-    exits = list(_exits(user_id))
+    market = Market(now, read_calendar(always=settings.MARKET_HOURS == "always"))
     return State(
-        strategies=[strategy_row(row, trouble[row.account_id]) for row in _strategies(user_id)],
-        watch=[_watch_row(row) for row in _watched(user_id)],
-        exits=[_exit_row(row) for row in exits],
-        listeners=[_listener_row(account, trouble[account.pk]) for account in accounts],
+        strategies=[strategy_row(row, market) for row in _strategies(user_id)],
+        watch=[_watch_row(row, market) for row in _watched(user_id)],
+        exits=[_exit_row(row) for row in _exits(user_id)],
+        listeners=[_listener_row(account, feed_trouble(account, now)) for account in _accounts(user_id)],
         events=_events(user_id),
     )
 
@@ -66,7 +79,8 @@ def watch_holder(user_id: int) -> str:
 def one_strategy(user_id: int, pk: int, now: datetime) -> Row | None:
     """Return the row of one of the user's strategies; None when it is not theirs."""
     row = _own_strategies(user_id).filter(pk=pk).first()
-    return None if row is None else strategy_row(row, feed_trouble(row.account, now))
+    calendar = read_calendar(always=settings.MARKET_HOURS == "always")
+    return None if row is None else strategy_row(row, Market(now, calendar))
 
 
 def feed_trouble(account: BrokerAccount, now: datetime) -> str:
@@ -81,19 +95,28 @@ def feed_trouble(account: BrokerAccount, now: datetime) -> str:
     return "" if listener.state == Listener.State.CONNECTED else "the feed is not connected"
 
 
+def _why_unwatched(strategy: Strategy, market: Market) -> str:
+    if trouble := feed_trouble(strategy.account, market.now):
+        return trouble
+    ticked_at = strategy.account.listener.last_tick_at
+    silent = ticked_at is None or market.now - ticked_at > TICK_AGE
+    return "prices have stopped coming" if silent and market.is_open(strategy.instrument) else ""
+
+
 # --- strategies -------------------------------------------------------------------------
 
 
-def strategy_row(strategy: Strategy, trouble: str) -> Row:
+def strategy_row(strategy: Strategy, market: Market) -> Row:
     """Return a strategy as the page shows it."""
     exit_ = next((row for row in strategy.exits.all() if row.epoch == strategy.epoch), None)
-    said = words.strategy_words(strategy, exit_, trouble)
+    said = words.strategy_words(strategy, exit_, _why_unwatched(strategy, market))
     tick_size = strategy.instrument.tick_size
     return {
         "id": strategy.pk,
         "title": strategy.name or strategy.symbol,
         "symbol": strategy.symbol,
         "decimals": decimals(tick_size),
+        "open": market.is_open(strategy.instrument),
         "account": str(strategy.account),
         "simulated": strategy.account.broker in settings.SIMULATED_BROKERS,
         "status": strategy.status,
@@ -192,13 +215,14 @@ def _watched(user_id: int) -> Iterable[Subscription]:
     return rows.select_related("account", "instrument").order_by("pk")
 
 
-def _watch_row(row: Subscription) -> Row:
+def _watch_row(row: Subscription, market: Market) -> Row:
     instrument: Instrument = row.instrument
     return {
         "id": row.pk,
         "symbol": instrument.symbol,
         "title": instrument.name or instrument.get_instrument_type_display(),
         "decimals": decimals(instrument.tick_size),
+        "open": market.is_open(instrument),
         "account": str(row.account),
     }
 

@@ -14,6 +14,7 @@ from marketdata.models import Listener
 from strategies.domain.exits import ExitState, OrderState
 from strategies.models import Exit, ExitOrder, Strategy
 from strategies.reporting import plain, sentence
+from strategies.switches import why_not_trade
 
 QUIET, GOOD, BUSY, BAD = "quiet", "good", "busy", "bad"
 
@@ -73,11 +74,7 @@ def strategy_words(strategy: Strategy, exit_: Exit | None, feed_trouble: str) ->
 
     """
     if strategy.status == Strategy.Status.ACTIVE:
-        if strategy.position == Strategy.Position.NONE:
-            return Words("Watched only: no position, so nothing is sold")
-        return (
-            Words("Armed, not watched", BAD, _capital(feed_trouble)) if feed_trouble else Words("Armed", GOOD)
-        )
+        return _active(strategy, feed_trouble)
     if strategy.status in (Strategy.Status.EXITING, Strategy.Status.CLOSED) and exit_ is not None:
         return exit_words(exit_)
     if strategy.status == Strategy.Status.SUSPENDED:
@@ -85,6 +82,16 @@ def strategy_words(strategy: Strategy, exit_: Exit | None, feed_trouble: str) ->
     if strategy.status == Strategy.Status.DRAFT:
         return Words("Not started: the stop is off")
     return Words("Stopped: the stop is off" if strategy.status == Strategy.Status.CLOSED else "Exiting")
+
+
+def _active(strategy: Strategy, feed_trouble: str) -> Words:
+    if strategy.position == Strategy.Position.NONE:
+        return Words("Watched only: no position, so nothing is sold")
+    if feed_trouble:
+        return Words("Armed, not watched", BAD, _capital(feed_trouble))
+    if refusal := why_not_trade(strategy):
+        return Words("Armed, sends no order", BUSY, _capital(refusal.replace("was sent", "will be sent")))
+    return Words("Armed", GOOD)
 
 
 def exit_words(exit_: Exit) -> Words:

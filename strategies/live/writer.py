@@ -73,7 +73,9 @@ class PageWriter:
         self._listeners_at: int | None = None
         self._snapshot_wanted = True
         self._look_again = False
-        self._prices_due = self._heartbeat_due = self._check_due = self._snapshot_due = 0.0
+        self._prices_due = self._check_due = self._snapshot_due = 0.0
+        self._heartbeat_at = float("-inf")
+        self._is_beat_news = False
         self._wake = asyncio.Event()
 
     # --- put away -----------------------------------------------------------------------
@@ -88,6 +90,7 @@ class PageWriter:
         self._count(message)
         if message["kind"] == "heartbeat":
             self._listeners_at = self._now_ms()
+            self._is_beat_news = True
         else:
             self.say(message["kind"], message["body"])
 
@@ -141,8 +144,13 @@ class PageWriter:
         if self._look_again:
             await self._send_changes()
         await self._send_prices(now)
-        if now >= self._heartbeat_due:
-            self._heartbeat_due = now + HEARTBEAT_EVERY_S
+        await self._send_heartbeat(now)
+
+    async def _send_heartbeat(self, now: float) -> None:
+        """Each second, and sooner with news of the listeners: the page judges them by its age."""
+        pause = HEARTBEAT_EVERY_S / 2 if self._is_beat_news else HEARTBEAT_EVERY_S
+        if now >= self._heartbeat_at + pause:
+            self._heartbeat_at, self._is_beat_news = now, False
             await self._put("heartbeat", listeners_at=self._listeners_at)
 
     async def _send_snapshot(self) -> None:

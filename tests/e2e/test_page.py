@@ -38,7 +38,9 @@ def strategy(user: User, account: BrokerAccount, instruments: Mapping[str, Instr
     )  # fmt: skip
     services.start_strategy(row, by=user)
     now = datetime.fromtimestamp(SystemClock().time(), UTC) + timedelta(minutes=5)  # fresh for the whole test
-    Listener.objects.create(account=account, state="connected", reported_at=now, subscription_count=1)
+    Listener.objects.create(
+        account=account, state="connected", reported_at=now, last_tick_at=now, subscription_count=1
+    )
     return row
 
 
@@ -128,7 +130,7 @@ async def test_prices_move_and_are_never_shown_as_live_when_old(
             await expect(row).to_have_attribute("data-old", "false")
 
         # The listeners have fallen silent.
-        await expect(guest.page.locator("#stale")).to_be_visible(timeout=6_000)
+        await expect(guest.page.locator("#stale")).to_be_visible(timeout=3_500)
         await expect(row).to_have_attribute("data-old", "true")
         await expect(guest.page.locator("#connection")).to_have_text("Listeners silent")
         assert guest.complaints == []

@@ -2,8 +2,8 @@
 
 import { toUnits } from "./format.js";
 
-const SILENT_AFTER = 3_000;
-const BEATS_LOST = 3_500; // three missing beats of the listeners' process
+const SILENT_AFTER = 2_500; // the server says something each second
+const BEATS_LOST = 2_700; // and so do the listeners
 
 export class Desk {
   constructor() {

@@ -90,7 +90,6 @@ function judge() {
 
 function everySecond() {
   setText(document.querySelector("#clock"), `${clock(desk.now())} IST`);
-  judge();
   for (const name of [...PRICED, "listeners"]) lists[name].paintAll();
 }
 
@@ -115,4 +114,5 @@ const socket = new LiveSocket("/ws/live/", {
 takeOver(onAnswer);
 document.querySelector("#alert button").addEventListener("click", () => (document.querySelector("#alert").hidden = true));
 setInterval(everySecond, 1000);
+setInterval(judge, 250);
 everySecond();

@@ -42,7 +42,7 @@ function held(row) {
 function lastPrice(element, cell, row, desk) {
   const known = desk.prices.get(row.symbol);
   const old = !known || !desk.alive || desk.now() - known.at > OLD_AFTER;
-  setData(element, "old", known ? String(old) : "none");
+  setData(element, "old", !known ? "none" : old && desk.alive && row.open === false ? "closed" : String(old));
   setText(cell.ltp, known ? format.price(known.text, row.decimals) : "–");
   setData(cell.ltp, "move", known?.move ?? "");
   setText(cell.age, known ? format.age(Math.max(0, desk.now() - known.at)) : "no price yet");
