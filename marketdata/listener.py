@@ -61,6 +61,7 @@ class MarketDataListener(Speech):
     ) -> None:
         self.user_id = user_id
         self._config = broker_config
+        self._name = f"{broker_config.broker} account {broker_config.account_id}"
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
         self._callbacks = Callbacks(EVENTS, self._clock)
@@ -89,16 +90,16 @@ class MarketDataListener(Speech):
             self._tried.clear()
             self._hurry.clear()
             self._state = ListenerState.CONNECTING
-            self._task = asyncio.create_task(self._run(), name=f"feed of account {self._config.account_id}")
+            self._task = asyncio.create_task(self._run(), name=f"feed of {self._name}")
         await self._tried.wait()
 
     async def disconnect(self) -> None:
         """Close, and stop trying. Safe to call twice, or before :meth:`connect`."""
         task, self._task = self._task, None
-        self._state = ListenerState.STOPPED
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+        self._state = ListenerState.STOPPED
         self._tried.set()
 
     async def reconnect(self) -> None:
@@ -223,14 +224,14 @@ class MarketDataListener(Speech):
             await transport.close()
 
     async def _carry(self, transport: Transport) -> None:
-        await self._ask_for_wanted(transport)
+        unknown = await self._ask_for_wanted(transport)
         self._state, self._attempts, self._last_error = ListenerState.CONNECTED, 0, ""
-        logger.info(
-            "account %s: feed connected, %d symbols", self._config.account_id, len(self._subscribed.modes)
-        )
+        logger.info("%s: feed connected, %d symbols", self._name, len(self._subscribed.modes))
         self._hurry.clear()
         self._tried.set()
         self._callbacks.emit("on_connect")
+        for symbol in unknown:
+            self._complain(UnknownInstrument(f"{symbol} is not in the instrument list: import it again"))
         error: Exception | None = None
         try:
             while True:
@@ -239,18 +240,16 @@ class MarketDataListener(Speech):
             error = exc
             raise
         finally:
-            if self._state is ListenerState.CONNECTED:
-                self._state = ListenerState.CONNECTING
+            self._state = ListenerState.CONNECTING
             self._callbacks.emit("on_disconnect", error)
 
-    async def _ask_for_wanted(self, transport: Transport) -> None:
+    async def _ask_for_wanted(self, transport: Transport) -> list[str]:
         async with self._sending:  # nobody changes what is wanted between asking and `_transport`
             wanted, unknown = self._subscribed.begin()
             for message in self.opening_messages(wanted):
                 await transport.send(message)
             self._transport = transport
-        for symbol in unknown:
-            self._complain(UnknownInstrument(f"{symbol} is not in the instrument list: import it again"))
+        return unknown
 
     async def _send(self, transport: Transport, messages: Sequence[str]) -> None:
         try:
@@ -258,16 +257,13 @@ class MarketDataListener(Speech):
                 await transport.send(message)
         except BrokerUnavailable as exc:
             # The connection is ending; the next one asks for everything wanted.
-            logger.info("account %s: subscription put off: %s", self._config.account_id, exc)
+            logger.info("%s: subscription put off: %s", self._name, exc)
 
     def _ended(self, error: Exception, state: ListenerState) -> None:
         self._state = state
         self._attempts += 1
-        known = isinstance(error, BrokerError)
-        logger.warning(
-            "account %s: feed down (%d): %s", self._config.account_id, self._attempts, error,
-            exc_info=None if known else error,
-        )  # fmt: skip
+        trace = None if isinstance(error, BrokerError) else error
+        logger.warning("%s: feed down (%d): %s", self._name, self._attempts, error, exc_info=trace)
         self._complain(error)
         if not self._hurry.is_set():  # otherwise the attempt that was asked for is still to come
             self._tried.set()
@@ -290,7 +286,7 @@ class MarketDataListener(Speech):
                     self._last_tick_at = now
                     self._publish(self._subscribed.mark_first(ticks))
         except BadFrame as exc:
-            logger.warning("account %s: %s", self._config.account_id, exc)
+            logger.warning("%s: %s", self._name, exc)
             self._malformed.count(now)
 
     def _publish(self, ticks: list[Tick]) -> None:

@@ -181,6 +181,34 @@ async def test_an_unknown_symbol_says_so_and_changes_nothing(listener: Listener)
     assert listener.subscribed_symbols == frozenset()
 
 
+async def test_a_symbol_that_lost_its_token_is_complained_about_and_the_others_carried(
+    feed: KiteFeed,
+) -> None:
+    class Book:
+        def __init__(self) -> None:
+            self.tokens = {A: str(INFY), B: str(SBIN)}
+
+        def token(self, symbol: str) -> str:
+            try:
+                return self.tokens[symbol]
+            except KeyError:
+                raise UnknownInstrument(symbol) from None
+
+        def symbol(self, token: str) -> str | None:
+            return None
+
+    book = Book()
+    listener = Listener(1, CONFIG, tokens=book, rng=AtOnce())
+    said = Heard(listener)
+    await listener.subscribe([A, B], FeedMode.LTP)
+    book.tokens = {B: "999"}
+    await listener.connect()
+    await feed.asked(*subscribed("ltp", 999))
+    assert [type(error) for error in said.errors] == [UnknownInstrument]
+    assert A in listener.health_check().last_error
+    await listener.disconnect()
+
+
 async def test_a_dead_token_is_not_tried_again_until_there_is_another(
     feed: KiteFeed, listener: Listener, heard: Heard
 ) -> None:

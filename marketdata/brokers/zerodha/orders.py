@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -14,14 +15,19 @@ from marketdata.ports import BrokerConfig
 
 QUOTES_PER_CALL = 500
 OHLC_PER_CALL = 1000
+QUOTE_SPACING_S = 1.05
+"""Kite answers one quote request a second."""
 
 
 class KiteGateway:
     """Implements ``ports.OrderGateway``. Blocking: for worker threads."""
 
-    def __init__(self, config: BrokerConfig, root: str) -> None:
+    def __init__(
+        self, config: BrokerConfig, root: str, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._config = config
         self._root = root
+        self._sleep = sleep
 
     @cached_property
     def _kite(self) -> Any:
@@ -37,11 +43,13 @@ class KiteGateway:
         return read(lambda: book.position_snapshots(self._kite.positions(), self._kite.holdings()))
 
     def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
-        # Kite allows one quote request a second; above one request's worth, OHLC takes twice as many.
+        # Above one request's worth, OHLC takes twice as many at once.
         few = len(symbols) <= QUOTES_PER_CALL
         ask = self._kite.quote if few else self._kite.ohlc
         found: dict[str, Quote] = {}
-        for some in _chunks(sorted(symbols), QUOTES_PER_CALL if few else OHLC_PER_CALL):
+        for number, some in enumerate(_chunks(sorted(symbols), QUOTES_PER_CALL if few else OHLC_PER_CALL)):
+            if number:
+                self._sleep(QUOTE_SPACING_S)
             found.update(read(lambda some=some: _quotes(ask, some)))  # type: ignore[misc]
         return found
 
