@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from marketdata.brokers.endpoints import Endpoint
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
     from marketdata.ports import BrokerAdapter
     from marketdata.simulator.market import Surface
 
-BROKERS = ("zerodha",)
+BROKERS = ("zerodha", "dhan")
+
+
+def offers(broker: str, part: str) -> bool:
+    """Tell whether a broker's folder has ``adapter`` or ``simulated``; imports neither."""
+    return find_spec(f"marketdata.brokers.{broker}.{part}") is not None
 
 
 def adapter(broker: str) -> BrokerAdapter:
@@ -30,9 +36,7 @@ def adapter(broker: str) -> BrokerAdapter:
 
 def endpoints(broker: str) -> Mapping[str, Endpoint]:
     """Return a broker's endpoints by role; imports no SDK."""
-    return cast(
-        "Mapping[str, Endpoint]", import_module(f"marketdata.brokers.{broker}.endpoints").ENDPOINTS
-    )
+    return cast("Mapping[str, Endpoint]", import_module(f"marketdata.brokers.{broker}.endpoints").ENDPOINTS)
 
 
 def surface(broker: str) -> Surface:

@@ -114,12 +114,18 @@ def _endpoints(found: Mapping[str, str], environment: Mapping[str, str]) -> dict
     for broker in registry.BROKERS:
         endpoints = registry.endpoints(broker)
         port = _port(found.get(endpoints["api"].variable), BROKER_PORT, taken)
-        roots |= {endpoint.variable: _simulated(endpoint, port) for endpoint in endpoints.values()}
+        roots |= _simulated(endpoints, port)
     return {name: root for name, root in roots.items() if not environment.get(name)}
 
 
-def _simulated(endpoint: Endpoint, port: int) -> str:
-    return f"{endpoint.schemes[-1]}://{ports.HOST}:{port}{urlsplit(endpoint.default).path}"
+def _simulated(endpoints: Mapping[str, Endpoint], port: int) -> dict[str, str]:
+    """Return one broker's roots on one port; two that would be the same differ by a path of their role."""
+    roots: dict[str, str] = {}
+    for role, endpoint in endpoints.items():
+        host = f"{endpoint.schemes[-1]}://{ports.HOST}:{port}"
+        root = host + urlsplit(endpoint.default).path
+        roots[endpoint.variable] = f"{host}/{role}" if root in roots.values() else root
+    return roots
 
 
 def _redis(wanted: dict[str, str], environment: Mapping[str, str]) -> tuple[dict[str, str], int | None]:
