@@ -12,10 +12,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from marketdata.domain.orders import Side
-from marketdata.domain.prices import to_rupees, to_units
-from marketdata.simulator.accounts import Account
+from marketdata.domain.prices import to_units
+from marketdata.simulator import reports
 from marketdata.simulator.faults import FAULTS
-from marketdata.simulator.instrument import Instrument
 from marketdata.simulator.market import Market
 from marketdata.simulator.orders import Kind, Order, Ticket
 
@@ -54,7 +53,7 @@ class Commands:
     async def set_price(self, symbol: str, price: str, age_s: float = 0.0) -> Json:
         """Print one tick, stamped ``age_s`` ago. Zero and below only shows on feeds."""
         self._exchange.trade(symbol, units(price), age_s=age_s)
-        return _instrument(self._exchange.instrument(symbol))
+        return reports.instrument(self._exchange.instrument(symbol))
 
     async def play(
         self, symbol: str, prices: list[str], gap_s: float = 0.0, age_s: float = 0.0, wait: bool = True
@@ -82,17 +81,17 @@ class Commands:
         item = self._exchange.instrument(symbol)
         item.bid = None if bid is None else units(bid)
         item.ask = None if ask is None else units(ask)
-        return _instrument(item)
+        return reports.instrument(item)
 
     async def set_band(self, symbol: str, lower: str, upper: str) -> Json:
         """Fix the day's price band."""
         item = self._exchange.instrument(symbol)
         item.lower, item.upper, item.band_is_fixed = units(lower), units(upper), True
-        return _instrument(item)
+        return reports.instrument(item)
 
     async def instrument(self, symbol: str) -> Json:
         """Return what the exchange holds for one instrument."""
-        return _instrument(self._exchange.instrument(symbol))
+        return reports.instrument(self._exchange.instrument(symbol))
 
     # --- Accounts -----------------------------------------------------------------------
     async def create_account(
@@ -104,12 +103,12 @@ class Commands:
         redirect_url: str = "",
     ) -> Json:
         """Create an account, or give one new credentials; what is not given is made up."""
-        return _account(
+        return reports.account(
             self._exchange.accounts.create(client_id, api_key, api_secret, access_token, redirect_url)
         )
 
     async def accounts(self) -> list[Json]:
-        return [_account(account) for account in self._exchange.accounts]
+        return [reports.account(account) for account in self._exchange.accounts]
 
     async def mint_token(self, client_id: str) -> Json:
         """Return a new access token; the one before is dead."""
@@ -160,20 +159,20 @@ class Commands:
         ticket = Ticket(symbol, Side(side), quantity, product, kind, units(price) if price else 0, tag=tag)
         order = self._exchange.place(client_id, ticket)
         self._exchange.work(order)
-        return _order(order)
+        return reports.order(order)
 
     async def cancel_order(self, order_id: str) -> Json:
         """Cancel an order as from another platform."""
         order = self._known(order_id)
         self._exchange.cancel(order)
-        return _order(order)
+        return reports.order(order)
 
     async def release(self, order_id: str) -> Json:
         """Let an order that a fault holds meet prices again."""
         order = self._known(order_id)
         order.held = False
         self._exchange.rematch(order)
-        return _order(order)
+        return reports.order(order)
 
     def _known(self, order_id: str) -> Order:
         order = self._exchange.orders.get(order_id)
@@ -183,7 +182,7 @@ class Commands:
 
     async def ledger(self, client_id: str | None = None) -> list[Json]:
         """Return every order that was booked, in the order of receipt."""
-        return [_order(o) for o in self._exchange.orders.values() if client_id in (None, o.account)]
+        return [reports.order(o) for o in self._exchange.orders.values() if client_id in (None, o.account)]
 
     async def set_matching_delay(self, seconds: float) -> Json:
         """Set the time from accepting an order to judging it; 0: before the answer leaves."""
@@ -249,47 +248,3 @@ class Commands:
             "instruments": len(self._exchange.instruments),
             "orders": len(self._exchange.orders),
         }
-
-
-def _instrument(item: Instrument) -> Json:
-    names = ("last", "open", "high", "low", "previous_close", "lower", "upper", "average")
-    contract = item.listing.contract
-    return {name: str(to_rupees(getattr(item, name))) for name in names} | {
-        "symbol": item.symbol,
-        "bid": str(to_rupees(item.best_bid())),
-        "ask": str(to_rupees(item.best_ask())),
-        "volume": item.volume,
-        "last_trade_time": item.last_trade_time,
-        "tick_size": str(contract.tick_size),
-        "lot_size": contract.lot_size,
-        "freeze_quantity": contract.freeze_quantity,
-    }
-
-
-def _account(account: Account) -> Json:
-    names = ("client_id", "api_key", "api_secret", "access_token", "redirect_url")
-    return {name: getattr(account, name) for name in names}
-
-
-def _order(order: Order) -> Json:
-    ticket = order.ticket
-    fills = [{"quantity": f.quantity, "price": str(to_rupees(f.price)), "at": f.at} for f in order.fills]
-    return {
-        "order_id": order.order_id,
-        "account": order.account,
-        "tag": ticket.tag,
-        "symbol": ticket.symbol,
-        "side": ticket.side.value,
-        "product": ticket.product,
-        "quantity": ticket.quantity,
-        "kind": ticket.kind.value,
-        "price": str(to_rupees(ticket.price)),
-        "limit": str(to_rupees(order.limit)),
-        "status": order.status.value,
-        "message": order.message,
-        "filled": order.filled,
-        "received_at": order.received_at,
-        "updated_at": order.updated_at,
-        "modifications": order.modifications,
-        "fills": fills,
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -45,6 +46,17 @@ def test_is_ready_with_a_demo_account_and_ends_well_while_in_use(tmp_path: Path)
         with open_feed(simulator.feed_root, simulator.demo) as feed:
             feed.subscribe("full", [INFY])
             assert simulator.process.stop() == 0
+
+
+def test_api_and_feed_may_share_a_port() -> None:
+    env = simulator_environment()
+    env["KITE_FEED_ROOT"] = env["KITE_API_ROOT"].replace("http", "ws")
+    with manage("run_simulator", env=env) as process:
+        demo = json.loads(process.wait_for('{"ready": true'))["demo"]
+        with open_feed(env["KITE_FEED_ROOT"], demo) as feed:
+            feed.subscribe("ltp", [INFY])
+        assert "INFY" in requests.get(f"{env['KITE_API_ROOT']}/instruments/NSE", timeout=5).text
+        assert process.stop() == 0
 
 
 def test_serves_nothing_but_loopback() -> None:

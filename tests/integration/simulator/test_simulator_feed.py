@@ -17,9 +17,9 @@ from websockets.exceptions import InvalidStatus
 
 from marketdata.simulator.control import SimulatorControl
 from tests.integration.simulator.conftest import INFY, NIFTY, SBIN
-from tests.integration.simulator.test_simulator_rest import MOCKS, order
 from tests.support.simulator import RunningSimulator, start_simulator
 from tests.support.simulator_feed import Feed, open_feed
+from tests.support.simulator_kite import MOCKS, order
 from tests.support.waiting import eventually
 
 Connect = Callable[[], AbstractContextManager[Feed]]

@@ -15,8 +15,8 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, Inv
 from marketdata.simulator.client import SimulatorError
 from marketdata.simulator.control import SimulatorControl
 from tests.integration.simulator.conftest import INFY
-from tests.integration.simulator.test_simulator_rest import order, row, settled
 from tests.support.simulator_feed import Feed
+from tests.support.simulator_kite import order, row, settled
 from tests.support.waiting import eventually
 
 Connect = Callable[[], AbstractContextManager[Feed]]
