@@ -224,3 +224,21 @@ async def test_no_failure_spells_out_the_url(url: str, caplog: pytest.LogCapture
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert TOKEN not in caplog.text
+
+
+async def test_a_peer_that_stops_reading_does_not_hold_the_sender() -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(handshake_answer(await reader.readuntil(b"\r\n\r\n")))
+        writers.append(writer)
+
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1024)
+    async with server, asyncio.timeout(10):
+        options = TransportOptions(silence_s=None, send_timeout_s=0.3, close_timeout_s=0.1)
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        transport = await Transport.open(Handshake(Secret(url)), options=options, clock=SystemClock())
+        with pytest.raises(BrokerUnavailable, match="stopped reading"):
+            await transport.send("x" * 50_000_000)
+        await transport.close()
+        for writer in writers:
+            writer.transport.abort()
