@@ -133,6 +133,7 @@ async def test_prices_move_and_are_never_shown_as_live_when_old(
         await expect(guest.page.locator("#stale")).to_be_visible(timeout=3_500)
         await expect(row).to_have_attribute("data-old", "true")
         await expect(guest.page.locator("#connection")).to_have_text("Listeners silent")
+        await expect(row.locator("[data-cell=state]")).to_have_text("Armed, not confirmed")
         assert guest.complaints == []
 
 

@@ -27,8 +27,9 @@ function strategy(element, row, desk) {
   setText(cell.held, held(row));
   setText(cell.detail, row.detail);
   setText(cell.stop, format.price(row.stop, row.decimals));
-  setText(cell.state, row.state);
-  setData(cell.state, "tone", row.tone);
+  const doubtful = !desk.alive && row.status === "active" && row.tone === "good"; // as far as was last heard
+  setText(cell.state, doubtful ? `${row.state}, not confirmed` : row.state);
+  setData(cell.state, "tone", doubtful ? "busy" : row.tone);
   const live = lastPrice(element, cell, row, desk);
   room(element, cell, row, row.status === "active" || row.status === "draft" ? live : null);
   buttons(element, row);
@@ -52,7 +53,7 @@ function lastPrice(element, cell, row, desk) {
 function room(element, cell, row, ltp) {
   const left = format.distance(row, ltp);
   setText(cell.points, left ? left.points : "–");
-  setText(cell.percent, left ? `${left.percent.toFixed(2)} %` : "");
+  setText(cell.percent, left ? (left.percent > 0 ? `${left.percent.toFixed(2)} %` : "at the stop") : "");
   setData(element, "near", String(Boolean(left) && left.percent < NEAR));
   const share = left ? Math.max(0, Math.min(1, left.percent / FULL_BAR)) : 0;
   cell.bar.style.transform = `scaleX(${share.toFixed(3)})`;
