@@ -72,6 +72,7 @@ class MarketDataListener(Speech):
         self._sending = asyncio.Lock()
         self._hurry = asyncio.Event()
         self._tried = asyncio.Event()
+        self._is_loaded = False
         self._attempts = 0
         self._last_tick_at: float | None = None
         self._last_frame_at: float | None = None
@@ -211,6 +212,9 @@ class MarketDataListener(Speech):
         # One connection, from handshake to end; always raises, for an end is an error or a cancellation.
         self._state = ListenerState.CONNECTING
         config = self._config
+        if not self._is_loaded:
+            await asyncio.to_thread(self.load)
+            self._is_loaded = True
         try:
             transport = await Transport.open(self.handshake(), options=self.options, clock=self._clock)
         except HandshakeRefused as exc:
@@ -271,8 +275,6 @@ class MarketDataListener(Speech):
     def _complain(self, error: Exception) -> None:
         self._last_error = str(error) or type(error).__name__
         self._callbacks.emit("on_error", error)
-
-    # --- A message -----------------------------------------------------------------------
 
     def _read(self, message: bytes | str) -> None:
         now = self._clock.monotonic()

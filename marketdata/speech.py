@@ -18,6 +18,9 @@ class Speech(ABC):
     options: ClassVar[TransportOptions] = TransportOptions()
     instruments_per_connection: ClassVar[int | None] = None
 
+    def load(self) -> None:  # noqa: B027 - most brokers have nothing heavy
+        """Import what is heavy. Called in a thread before the first handshake: the loop has stops to watch."""
+
     @abstractmethod
     def handshake(self) -> Handshake:
         """Return where to connect, with the credentials of ``broker_config``."""

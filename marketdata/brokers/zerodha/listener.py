@@ -29,6 +29,9 @@ class ZerodhaMarketListener(MarketDataListener):
     skipped_packets = 0
     """Packets of an undocumented length so far."""
 
+    def load(self) -> None:
+        from marketdata.brokers.zerodha import ticker  # noqa: F401 - a second of work, and it installs a reactor
+
     def handshake(self) -> Handshake:
         # A new protocol for each connection: the URL holds the token of the day.
         self._protocol = _protocol(self._config, self._on_order, self._on_complaint)
