@@ -89,8 +89,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         with suppress(asyncio.CancelledError):
             await self._task
         self._open[self.user_id] -= 1
-        with suppress(Exception):  # the layer may be down; it forgets a closed channel by itself
-            await self.channel_layer.group_discard(user_group(self.user_id), self.channel_name)
+        leaving = self.channel_layer.group_discard(user_group(self.user_id), self.channel_name)
+        with suppress(Exception):  # the layer may be down or hung; it forgets a closed channel by itself
+            await asyncio.wait_for(leaving, SEND_WITHIN_S)
 
     async def close(self, code: Any = None, reason: str | None = None) -> None:
         """Close, and say nothing more."""
