@@ -1,7 +1,8 @@
 """What is listed: names, the exchanges' own codes and typical prices.
 
-Codes and names are those of the public instrument lists of NSE, BSE and MCX; prices are
-round figures in the right neighbourhood and mean nothing.
+Names and codes are in the form of the exchanges' instrument lists and, for the best known
+contracts, meant to be theirs, but they were not compared with a list of today; prices are
+round figures in the right neighbourhood. None of it is fit for anything but a simulation.
 """
 
 from __future__ import annotations
