@@ -16,6 +16,7 @@ from django.db.models import Count, F, Prefetch
 
 from marketdata.domain.sessions import Calendar
 from marketdata.models import BrokerAccount, Instrument, Listener, ListenerEvent, Subscription
+from marketdata.subscriptions import watch_holder
 from marketdata.wanted import read_calendar
 from strategies.live import words
 from strategies.live.texts import decimals, milliseconds, price_text
@@ -69,11 +70,6 @@ def read_state(user_id: int, now: datetime) -> State:
         listeners=[_listener_row(account, feed_trouble(account, now)) for account in _accounts(user_id)],
         events=_events(user_id),
     )
-
-
-def watch_holder(user_id: int) -> str:
-    """Return the holder under which a user's watch list subscribes."""
-    return f"watch:{user_id}"
 
 
 def one_strategy(user_id: int, pk: int, now: datetime) -> Row | None:

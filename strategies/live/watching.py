@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from django.db import transaction
 
 from marketdata.models import BrokerAccount, Instrument, Subscription
-from strategies.live.state import watch_holder
+from marketdata.subscriptions import SubscriptionManager, watch_holder
 
 MAX_WATCHED = 500
+_subscriptions = SubscriptionManager()
 
 
 class WatchError(Exception):
@@ -38,9 +39,7 @@ def watch(user_id: int, symbols: Iterable[str]) -> int:
         if len(held) + len(new) > MAX_WATCHED:
             raise WatchError(f"The watch list holds {MAX_WATCHED} instruments: remove some first.")
         for account_id, instrument_id in new:
-            Subscription.objects.get_or_create(
-                account_id=account_id, instrument_id=instrument_id, holder=holder
-            )
+            _subscriptions.hold(holder, account_id, instrument_id)
         _run(account_id for account_id, _ in new)
     return len(new)
 
@@ -49,8 +48,9 @@ def unwatch(user_id: int, symbols: Iterable[str]) -> int:
     """Take instruments off the user's watch list; return how many were on it."""
     held = Subscription.objects.filter(account__user=user_id, holder=watch_holder(user_id))
     names = set(symbols)
-    gone = [row.pk for row in held.select_related("instrument") if row.instrument.symbol in names]
-    held.filter(pk__in=gone).delete()
+    gone = [row for row in held.select_related("instrument") if row.instrument.symbol in names]
+    for row in gone:
+        _subscriptions.release(row.holder, row.account_id, row.instrument_id)
     return len(gone)
 
 
