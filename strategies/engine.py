@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from marketdata.domain.clock import Clock
-from marketdata.domain.orders import OrderSnapshot
+from marketdata.domain.orders import OrderSnapshot, Quote
 from strategies import records
 from strategies.accounts import AccountDesks
 from strategies.domain.breaches import Breach
@@ -82,8 +83,15 @@ class ExitEngine:
             if snapshot.tag and snapshot.tag in worker.tags:
                 worker.nudge()
 
-    async def on_connected(self, user_id: int, account_id: int) -> None:
+    async def on_connected(
+        self, user_id: int, account_id: int, *, admits: Callable[[Quote], bool] = lambda _: True
+    ) -> None:
         """Judge the armed instruments of a feed that has just (re)connected by a quote.
+
+        Args:
+            user_id: Whose stops.
+            account_id: Whom to ask.
+            admits: Whether a quote may trigger now: outside the session it is yesterday's price.
 
         Raises:
             BrokerError: The quotes could not be read.
@@ -92,7 +100,9 @@ class ExitEngine:
         symbols = self.monitor.symbols(user_id)
         if symbols:
             desk = await self._shop.desk(account_id)
-            self.monitor.on_quotes(user_id, await desk.quotes(symbols), self._clock.time())
+            quotes = await desk.quotes(symbols)
+            admitted = {symbol: quote for symbol, quote in quotes.items() if admits(quote)}
+            self.monitor.on_quotes(user_id, admitted, self._clock.time())
 
     # --- keeping up with the database ---------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from marketdata.domain.orders import Quote
 from marketdata.domain.sessions import Calendar, Phase
 from marketdata.domain.ticks import Tick
 
@@ -92,6 +93,17 @@ def _with_time(age_s: float, phase: Phase) -> Decision:
     return OUTSIDE_SESSION if phase is Phase.OUTSIDE else ACCEPTED
 
 
+def may_trigger_by_quote(exchange_time: int | None, *, now: float, phase: Phase) -> bool:
+    """Tell whether a price that was asked for just now may trigger.
+
+    In the session it is fresh on arrival, whenever it last traded. On a day called closed it is
+    yesterday's close unless the exchange's own time says otherwise.
+    """
+    if phase is Phase.CLOSED_DAY:
+        return exchange_time is not None and -FUTURE_TOLERANCE <= now - exchange_time <= TICK_MAX_AGE
+    return phase is Phase.OPEN
+
+
 class Gate:
     """``decide`` with what it has to remember: newest time by symbol, phase by exchange."""
 
@@ -115,6 +127,11 @@ class Gate:
         if decision.is_shown and decision is not FUTURE and tick.exchange_time is not None:
             self._newest[tick.symbol] = tick.exchange_time
         return decision
+
+    def admits(self, quote: Quote, now: float) -> bool:
+        """Tell whether a price that was asked for just now may trigger."""
+        phase = self.phase(quote.symbol, now)
+        return quote.price > 0 and may_trigger_by_quote(quote.exchange_time, now=now, phase=phase)
 
     def phase(self, symbol: str, now: float) -> Phase:
         """Return the phase of the symbol's exchange at UNIX time ``now``."""

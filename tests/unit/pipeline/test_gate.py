@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from marketdata.domain import gate
 from marketdata.domain.gate import Decision, Gate, decide
+from marketdata.domain.orders import Quote
 from marketdata.domain.sessions import IST, Calendar, Hours, Phase
 from marketdata.domain.ticks import Tick
 
@@ -90,6 +91,25 @@ def test_a_duplicate_is_as_good_as_the_first() -> None:
     assert judged(TIMED, newest=int(NOW)) is gate.ACCEPTED
 
 
+@pytest.mark.parametrize(
+    ("phase", "age", "expected"),
+    [
+        (Phase.OPEN, None, True),
+        (Phase.OPEN, 7200, True),
+        (Phase.OUTSIDE, 0, False),
+        (Phase.OUTSIDE, None, False),
+        (Phase.CLOSED_DAY, 5, True),
+        (Phase.CLOSED_DAY, 11, False),
+        (Phase.CLOSED_DAY, None, False),
+    ],
+)
+def test_a_quote_is_fresh_on_arrival_in_the_session_only(
+    phase: Phase, age: int | None, *, expected: bool
+) -> None:
+    stamp = None if age is None else int(NOW) - age
+    assert gate.may_trigger_by_quote(stamp, now=NOW, phase=phase) is expected
+
+
 @given(
     st.builds(
         Tick,
@@ -134,6 +154,14 @@ class TestGate:
         room = Gate(Calendar())
         assert room.judge(replace(TIMED, exchange_time=int(NOW) + 3600), NOW) is gate.FUTURE
         assert room.judge(TIMED, NOW) is gate.ACCEPTED
+
+    def test_admits_quotes_by_the_hour_of_their_exchange(self) -> None:
+        room = Gate(Calendar())
+        evening = datetime(2026, 11, 23, 18, 0, tzinfo=IST).timestamp()
+        assert room.admits(Quote("NSE:INFY", PRICE), NOW)
+        assert not room.admits(Quote("NSE:INFY", 0), NOW)
+        assert not room.admits(Quote("NSE:INFY", PRICE), evening)
+        assert room.admits(Quote("MCX:GOLDM", PRICE), evening)
 
     def test_notices_the_close(self) -> None:
         room = Gate(Calendar())
