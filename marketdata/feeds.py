@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 2.0
 SNAPSHOT_RETRY_S = 1.0
+LOOK_S = 5.0
+"""Between two looks at whether a feed has gone quiet."""
+QUIET_S = 10.0
+"""Without a price or quote for so long, armed instruments are asked for: silence alone proves nothing."""
 
 _NOTHING = ListenerHealth(
     state=ListenerState.IDLE,
@@ -52,8 +56,11 @@ class Pipeline(Protocol):
 class FeedHooks(Protocol):
     """Who hears what else a feed brings."""
 
-    async def on_connected(self, user_id: int, account_id: int) -> None:
-        """Make up for what was missed while the feed was away; raises ``BrokerError`` to be asked again."""
+    async def judge_by_quotes(self, user_id: int, account_id: int) -> bool:
+        """Judge the armed instruments by prices that are asked for, not pushed.
+
+        Returns whether there were any. Raises ``BrokerError`` to be asked again.
+        """
         ...
 
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None: ...
@@ -71,6 +78,7 @@ class FeedReport:
     health: ListenerHealth
     trouble: str  # why it cannot be brought to what is wanted; empty when it can
     ticks_per_second: float = 0.0
+    quote_age_s: float | None = None  # since its armed instruments were last judged by quotes
 
 
 class AccountFeed:
@@ -87,6 +95,7 @@ class AccountFeed:
         self._running: WantedFeed | None = None  # what the listener was last brought to
         self._changed = asyncio.Event()
         self._snapshot: asyncio.Task[None] | None = None
+        self._quoted_at: float | None = None
         self._trouble = ""
         self._rate = RateMeter()
         self._task = asyncio.get_running_loop().create_task(
@@ -106,7 +115,9 @@ class AccountFeed:
     def report(self) -> FeedReport:
         """Look at it now."""
         health = _NOTHING if self._listener is None else self._listener.health_check()
-        return FeedReport(self._wanted, health, self._trouble, self._rate.per_second(self._clock.monotonic()))
+        now = self._clock.monotonic()
+        quote_age_s = None if self._quoted_at is None else now - self._quoted_at
+        return FeedReport(self._wanted, health, self._trouble, self._rate.per_second(now), quote_age_s)
 
     async def reconnect(self) -> None:
         """Drop the connection and make a new one."""
@@ -132,9 +143,10 @@ class AccountFeed:
                 if str(exc) != self._trouble:
                     logger.exception("account %s: feed not as wanted", self._wanted.config.account_id)
                 self._trouble = str(exc)
-            await self._wait(RETRY_S if self._trouble else None)
+            await self._wait(RETRY_S if self._trouble else LOOK_S)
+            self._look_for_silence()
 
-    async def _wait(self, seconds: float | None) -> None:
+    async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -201,6 +213,7 @@ class AccountFeed:
 
     async def _drop(self) -> None:
         listener, self._listener, self._running = self._listener, None, None
+        self._quoted_at = None
         self._stop_snapshot()
         if listener is not None:
             await listener.disconnect()
@@ -224,12 +237,25 @@ class AccountFeed:
         wanted = self._wanted
         while True:
             try:
-                return await self._hooks.on_connected(wanted.user_id, wanted.config.account_id)
+                if await self._hooks.judge_by_quotes(wanted.user_id, wanted.config.account_id):
+                    self._quoted_at = self._clock.monotonic()
+                return
             except BrokerError as exc:
-                logger.warning("account %s: prices after connecting: %s", wanted.config.account_id, exc)
+                logger.warning("account %s: quotes were asked for: %s", wanted.config.account_id, exc)
             except Exception:
-                logger.exception("account %s: prices after connecting", wanted.config.account_id)
+                logger.exception("account %s: quotes were asked for", wanted.config.account_id)
             await self._clock.sleep(SNAPSHOT_RETRY_S)
+
+    def _look_for_silence(self) -> None:
+        """Ask for the prices of a feed that is connected and brings none."""
+        if self._listener is None or not self._listener.is_connected:
+            return
+        report = self.report()
+        ages = (report.health.last_tick_age_s, report.quote_age_s)
+        silent_s = min((age for age in ages if age is not None), default=QUIET_S)
+        is_asking = self._snapshot is not None and not self._snapshot.done()
+        if silent_s >= QUIET_S and not is_asking:
+            self._start_snapshot()
 
     def _start_snapshot(self) -> None:
         self._stop_snapshot()

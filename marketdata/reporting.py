@@ -126,7 +126,7 @@ class FeedReporter:
             observed_generation=report.wanted.generation,
             connected_at=_at(story.connected_at if health.is_connected else None),
             last_frame_at=self._ago(health.last_frame_age_s),
-            last_tick_at=self._ago(health.last_tick_age_s),
+            last_tick_at=self._ago(_price_age(report)),
             reported_at=self._now(),
             subscription_count=health.subscription_count,
             reconnect_attempts=health.reconnect_attempts,
@@ -160,6 +160,12 @@ def _at(seconds: float | None) -> datetime | None:
 
 def _error(report: FeedReport) -> str:
     return report.trouble or report.health.last_error
+
+
+def _price_age(report: FeedReport) -> float | None:
+    """A quiet instrument's price is known by the quote that was asked for."""
+    ages = [age for age in (report.health.last_tick_age_s, report.quote_age_s) if age is not None]
+    return min(ages, default=None)
 
 
 def _state(report: FeedReport) -> str:

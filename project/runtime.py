@@ -18,8 +18,9 @@ from marketdata.broadcast import PageBroadcast
 from marketdata.brokers import registry
 from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
-from marketdata.domain.orders import OrderSnapshot
-from marketdata.domain.sessions import Calendar
+from marketdata.domain.gate import Gate
+from marketdata.domain.orders import OrderSnapshot, Quote
+from marketdata.domain.sessions import Calendar, Phase
 from marketdata.feeds import FeedReport
 from marketdata.hints import listen
 from marketdata.lookup import DatabaseTokens
@@ -64,14 +65,23 @@ class Announcer:
 class Hooks:
     """Passes on what feeds bring besides ticks."""
 
-    def __init__(self, engine: ExitEngine, reporter: FeedReporter) -> None:
+    def __init__(self, engine: ExitEngine, gate: Gate, reporter: FeedReporter, clock: Clock) -> None:
         self._engine = engine
+        self._gate = gate
         self._reporter = reporter
+        self._clock = clock
 
-    async def on_connected(self, user_id: int, account_id: int) -> None:
+    async def judge_by_quotes(self, user_id: int, account_id: int) -> bool:
         """Arm what is to be armed, then judge all of it by quotes. Raises ``BrokerError``."""
         await self._engine.reconcile()
-        await self._engine.on_connected(user_id, account_id)
+        symbols, now = self._engine.monitor.symbols(user_id), self._clock.time()
+        if all(self._gate.phase(symbol, now) is Phase.OUTSIDE for symbol in symbols):
+            return False  # nothing armed, or nothing that may trigger before the open
+        await self._engine.on_connected(user_id, account_id, admits=self._admits)
+        return True
+
+    def _admits(self, quote: Quote) -> bool:
+        return self._gate.admits(quote, self._clock.time())
 
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None:
         """Have the exit engine look at its orders."""
@@ -104,9 +114,8 @@ class House:
             calendar=Calendar(always=self._always),
             clock=clock,
         )
-        self.manager = ListenerManager(
-            self.processor, hooks=Hooks(self.engine, self._reporter), database=self._database, clock=clock
-        )
+        hooks = Hooks(self.engine, self.processor.gate, self._reporter, clock)
+        self.manager = ListenerManager(self.processor, hooks=hooks, database=self._database, clock=clock)
 
     async def run(self, stop: asyncio.Event, on_report: Callable[[House], None]) -> None:
         """Run until ``stop`` is set, then end everything in order.

@@ -110,8 +110,13 @@ async def test_news_and_prices_share_one_count_for_each_user(layer: InMemoryChan
 
 async def test_news_from_another_thread_arrive_in_order(layer: InMemoryChannelLayer) -> None:
     page, pages = await Page.of(layer, 1), PageBroadcast("w", layer=layer)
+
+    def tell() -> None:
+        for n in range(50):
+            pages.send(1, "exit", {"id": n})
+
     async with running(pages):
-        thread = threading.Thread(target=lambda: [pages.send(1, "exit", {"id": n}) for n in range(50)])
+        thread = threading.Thread(target=tell)
         thread.start()
         frames = [await page.next() for _ in range(50)]
         thread.join()
@@ -162,7 +167,6 @@ async def test_what_was_lost_shows_as_a_gap_when_the_server_is_back(valkey: Priv
     frame = await eventually_async(heard, timeout=10)
     assert frame["n"] > 2
     await layer.flush()
-    await layer.close_pools() if hasattr(layer, "close_pools") else None
 
 
 async def test_a_frozen_server_holds_nobody_up(valkey: PrivateValkey) -> None:

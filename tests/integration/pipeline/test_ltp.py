@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -205,10 +205,10 @@ async def test_a_server_in_trouble_never_delays_a_stop_check(server: PrivateValk
     seen: list[Tick] = []
 
     class Monitor:
-        def on_ticks(self, user_id: int, taken: list[Tick]) -> None:
-            seen.extend(taken)
+        def on_ticks(self, user_id: int, ticks: Sequence[Tick]) -> None:
+            seen.extend(ticks)
 
-        async def on_price_update(self, symbol: str, price: Decimal) -> None: ...
+        async def on_price_update(self, symbol: str, ltp: Decimal) -> None: ...
 
     writer = LtpWriter(ltp.cache())
     processor = TickProcessor(

@@ -15,7 +15,7 @@ from django.db.models import F
 from marketdata.brokers import registry
 from marketdata.database import DatabaseThread
 from marketdata.domain.errors import BrokerUnavailable, UnknownBroker, UnknownInstrument
-from marketdata.domain.orders import OrderSnapshot
+from marketdata.domain.orders import OrderSnapshot, OrderStatus, Side
 from marketdata.domain.ticks import FeedMode, Tick
 from marketdata.manager import ListenerManager, get_listener_manager, set_listener_manager
 from marketdata.models import BrokerAccount, Instrument, Subscription
@@ -45,10 +45,11 @@ class Hooks:
         self.orders: list[tuple[int, OrderSnapshot]] = []
         self.fail_first = False
 
-    async def on_connected(self, user_id: int, account_id: int) -> None:
+    async def judge_by_quotes(self, user_id: int, account_id: int) -> bool:
         self.snapshots.append((user_id, account_id))
         if self.fail_first and len(self.snapshots) == 1:
             raise BrokerUnavailable("no quotes yet")
+        return True
 
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None:
         self.orders.append((account_id, order))
@@ -263,8 +264,9 @@ async def test_ticks_and_orders_carry_their_user_and_account(
     pipeline = manager._pipeline
     assert isinstance(pipeline, Pipeline)
     assert pipeline.taken == [(running.user_id, tick)]
-    listener.emit("on_order_update", "an order")
-    assert hooks(manager).orders == [(running.pk, "an order")]
+    order = OrderSnapshot("1", "", INFY, Side.SELL, "MIS", 1, 0, OrderStatus.LIVE, "OPEN")
+    listener.emit("on_order_update", order)
+    assert hooks(manager).orders == [(running.pk, order)]
 
 
 async def test_prices_are_asked_for_after_each_connect_until_they_come(
@@ -286,6 +288,19 @@ async def test_a_newly_armed_instrument_is_asked_for_too(
         manager, lambda: SubscriptionManager().on_strategy_started(2, running.pk, instruments[RELIANCE].pk)
     )
     await eventually_async(lambda: len(hooks(manager).snapshots) == 2)
+
+
+async def test_a_quiet_feed_is_asked_for_quotes_and_they_are_evidence(
+    manager: ListenerManager, running: BrokerAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("marketdata.feeds.LOOK_S", 0.01)
+    monkeypatch.setattr("marketdata.feeds.QUIET_S", 0.2)
+    await manager.reconcile()
+    await only_listener()
+    await eventually_async(lambda: len(hooks(manager).snapshots) == 3)
+    age = manager.reports()[0].quote_age_s
+    assert age is not None
+    assert age < 1
 
 
 async def test_a_hint_shortens_the_wait(
