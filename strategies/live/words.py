@@ -44,14 +44,14 @@ _EVENTS = {
     "closed": "Closed",
     "connected": "Feed connected",
     "disconnected": "Feed disconnected",
-    "error": "Feed trouble",
+    "failed": "Feed trouble",
     "login_needed": "Log in at the broker again",
 }
 _DETAILS = ("side", "quantity", "filled", "price", "stop", "stop_loss", "from", "to", "average_price", "tag")
 _BAD_EVENTS = frozenset(
     {"needs_human", "exit_aborted", "order_unknown", "order_rejected", "order_lost", "login_needed"}
 )
-_BUSY_EVENTS = frozenset({"sl_triggered", "disconnected", "error", "exit_asked"})
+_BUSY_EVENTS = frozenset({"sl_triggered", "disconnected", "failed", "exit_asked"})
 _GOOD_EVENTS = frozenset({"exit_done", "order_filled", "connected", "started"})
 
 
