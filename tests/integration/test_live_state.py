@@ -71,6 +71,7 @@ def test_more_strategies_and_exits_cost_no_more_queries(
     ],
 )
 def test_nothing_is_called_sold_before_it_is(
+    *,
     order_state: str,
     filled: int,
     says: str,
