@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -14,10 +15,13 @@ from rich.text import Text
 
 from marketdata.domain.clock import Clock
 from marketdata.domain.feed import ListenerState
+from marketdata.domain.ticks import FeedMode
 from marketdata.feeds import FeedReport
 from project.runtime import House
 
 LINE_S = 10.0
+_COLUMNS = ("listener", "state", "symbols", "armed", "ticks/s", "last tick", "reconnects", "note")
+_NUMBERS = _COLUMNS[2:7]
 _STYLES = {
     ListenerState.CONNECTED: "blue",
     ListenerState.CONNECTING: "yellow",
@@ -72,21 +76,31 @@ class LiveTable:
     def __init__(self, worker: str, console: Console | None = None) -> None:
         self._worker = worker
         self._live = Live(console=console or Console(), refresh_per_second=2)
+        self._moved: list[logging.StreamHandler[TextIO]] = []
 
     def show(self, house: House) -> None:
         """Draw the table anew."""
         stats = house.processor.stats()
         armed = house.engine.monitor.armed_count
-        caption = f"{armed} armed · {stats.total_ticks} ticks · p99 {stats.p99_processing_time_ms:.2f} ms"
+        caption = (
+            f"{armed} stops armed · {stats.total_ticks} ticks · p99 {stats.p99_processing_time_ms:.2f} ms"
+        )
         self._live.update(table(self._worker, house.reports(), caption))
 
     def __enter__(self) -> Self:
         self._live.start()
+        # The handlers still hold the stream of before: written there, a line would tear the table.
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is sys.__stderr__:
+                self._moved.append(handler)
+                handler.setStream(sys.stderr)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for handler in self._moved:
+            handler.setStream(sys.__stderr__ or sys.stderr)
         self._live.stop()
 
 
@@ -112,7 +126,7 @@ def table(worker: str, reports: Sequence[FeedReport], caption: str) -> Table:
     for report in reports:
         drawn.add_row(*_row(report))
     if not reports:
-        drawn.add_row("none", "waiting: no account is to run", "", "", "", "", "")
+        drawn.add_row("none", "waiting: no account is to run")
     return drawn
 
 
@@ -122,6 +136,7 @@ def _row(report: FeedReport) -> list[Text]:
         _name(report),
         health.state.value,
         str(health.subscription_count),
+        str(sum(mode is FeedMode.FULL for mode in report.wanted.modes.values())),
         f"{report.ticks_per_second:.0f}",
         "never" if health.last_tick_age_s is None else f"{health.last_tick_age_s:.1f} s",
         str(health.reconnect_attempts),
