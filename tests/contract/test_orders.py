@@ -148,7 +148,7 @@ def test_what_became_of_it_is_unknown_and_nothing_is_sent_twice(
 def test_a_reply_that_takes_too_long_is_unknown(
     gateway: OrderGateway, config: BrokerConfig, control: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"marketdata.brokers.{config.broker}.wire.READ_S", 0.3)
+    monkeypatch.setattr("marketdata.single_shot.READ_S", 0.3)
     control.fault("latency", account=config.client_id, operation="place", delay_s=1.5)
     assert place(gateway, sell("SLOW1")).outcome is Outcome.UNKNOWN
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from marketdata.brokers.zerodha import wire as wire_module
+from marketdata import single_shot
 from marketdata.brokers.zerodha.wire import KiteWire
 from marketdata.domain.errors import BrokerUnavailable
 from marketdata.domain.orders import OrderRequest, Outcome, Side
@@ -141,7 +141,7 @@ def test_a_reset_is_unknown() -> None:
 
 
 def test_a_trickle_is_cut_off_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire_module, "READ_S", 0.4)
+    monkeypatch.setattr(single_shot, "READ_S", 0.4)
 
     def trickle(connection: socket.socket) -> None:
         try:
@@ -202,7 +202,7 @@ def test_nobody_listening_is_unavailable() -> None:
 
 
 def test_no_answer_to_the_connect_is_unavailable_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire_module, "CONNECT_S", 0.3)
+    monkeypatch.setattr(single_shot, "CONNECT_S", 0.3)
     full = socket.create_server(("127.0.0.1", 0), backlog=0)
     port = full.getsockname()[1]
     fillers = []

@@ -1,0 +1,143 @@
+"""One write to a broker: one HTTP request on one connection, its outcome judged by where it failed.
+
+No retry and no redirect: no broker tells a second copy of an order from a second order.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from marketdata.domain.errors import BrokerUnavailable
+from marketdata.domain.orders import Outcome, WriteResult
+from marketdata.transport import tls_context
+
+CONNECT_S = 2.0
+READ_S = 10.0
+_MAX_REPLY = 1 << 20
+
+Classify = Callable[[int, bytes], WriteResult]
+"""Says what a complete reply proves, from its HTTP status and its body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One request. Header values may be secrets; ``Content-Length`` is added."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+class SingleShot:
+    """An open connection for exactly one write."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+        self._used = False
+
+    @classmethod
+    def open(cls, root: str) -> SingleShot:
+        """Connect to a root's host, with TLS where the root says so, and send nothing.
+
+        Raises:
+            BrokerUnavailable: Not reached, or not trusted.
+
+        """
+        parts = urlsplit(root)
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            secure = http.client.HTTPSConnection(host, parts.port, timeout=CONNECT_S, context=tls_context())
+            connection: http.client.HTTPConnection = secure
+        else:
+            connection = http.client.HTTPConnection(host, parts.port, timeout=CONNECT_S)
+        connection.auto_open = 0  # it must never connect again by itself
+        try:
+            connection.connect()
+        except OSError as exc:
+            connection.close()
+            raise BrokerUnavailable(f"{parts.netloc} was not reached: {exc.strerror or exc}") from exc
+        return cls(connection)
+
+    def send(self, write: Write, classify: Classify) -> WriteResult:
+        """Send one request and say what became of it; the connection is closed after it.
+
+        Raises:
+            RuntimeError: It has carried its one write already.
+
+        """
+        if self._used:
+            raise RuntimeError("this connection has carried its one write: open another")
+        self._used = True
+        sock = self._connection.sock
+        if sock is None:
+            return not_sent("the connection was closed before the request")
+        try:
+            self._head(write)
+        except (http.client.HTTPException, ValueError):  # their texts quote the header with the token
+            self.close()
+            return not_sent("no HTTP request can be made of these credentials")
+        try:
+            with _deadline(sock):
+                self._connection.endheaders(write.body)  # the first byte leaves here
+                status, reply = self._reply()
+        except (OSError, http.client.HTTPException, ValueError) as exc:
+            # Some of the request may have arrived, and all of it may have.
+            return WriteResult(
+                Outcome.UNKNOWN, message=f"no answer to the {write.method}: {type(exc).__name__}: {exc}"
+            )
+        finally:
+            self.close()
+        return classify(status, reply)
+
+    def close(self) -> None:
+        """Close the connection. Safe to call twice."""
+        self._connection.close()
+
+    def _head(self, write: Write) -> None:
+        # Gathered in memory; nothing leaves before `endheaders`.
+        headers = {**write.headers, "Connection": "close", "Content-Length": str(len(write.body))}
+        self._connection.putrequest(write.method, write.path, skip_accept_encoding=True)
+        for name, value in headers.items():
+            self._connection.putheader(name, value)
+
+    def _reply(self) -> tuple[int, bytes]:
+        reply = self._connection.getresponse()
+        body = reply.read(_MAX_REPLY)
+        if reply.length:  # what was announced did not all come
+            raise http.client.IncompleteRead(body, reply.length)
+        return reply.status, body
+
+
+def not_sent(why: str) -> WriteResult:
+    """Return the result of a write that never left this machine."""
+    return WriteResult(Outcome.NOT_SENT, message=why)
+
+
+def unknown(status: int, why: str) -> WriteResult:
+    """Return the result of a reply that proves nothing."""
+    return WriteResult(Outcome.UNKNOWN, message=f"HTTP {status}: {why}")
+
+
+@contextmanager
+def _deadline(sock: socket.socket) -> Iterator[None]:
+    # A timeout of the socket starts anew with each byte, so a trickle could hold us for ever:
+    # after READ_S in all, the connection is shut under the reader.
+    def shut() -> None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    sock.settimeout(READ_S)
+    timer = threading.Timer(READ_S, shut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
