@@ -149,7 +149,7 @@ class SimulatorControl:
     def fault(self, name: str, **options: Any) -> dict[str, Any]:
         """Arm a named fault.
 
-        Options: ``account`` (client id), ``operation`` (``place cancel modify orders positions
+        Options: ``account`` (client id), ``broker``, ``operation`` (``place cancel modify orders positions
         quotes profile …``), ``times`` (1 unless told), ``seconds`` (instead of times), and the
         fault's own parameters. See ``faults()``.
         """
@@ -162,21 +162,37 @@ class SimulatorControl:
         """Return ``known`` faults with their parameters, and those ``armed``."""
         return dict(self.call("faults"))
 
-    def drop(self, account: str | None = None) -> int:
-        """Cut feed sockets without a close frame; return how many."""
-        return int(self.call("drop", account=account)["sockets"])
+    def drop(self, account: str | None = None, **which: str) -> int:
+        """Cut feed sockets without a close frame; return how many.
 
-    def close(self, account: str | None = None, *, code: int = 1001, reason: str = "going away") -> int:
-        """Close feed sockets with a close frame; return how many."""
-        return int(self.call("close", account=account, code=code, reason=reason)["sockets"])
+        ``broker`` takes only one broker's; ``role`` another kind of socket (``order_feed``).
+        """
+        return int(self.call("drop", account=account, **which)["sockets"])
 
-    def malformed(self, account: str | None = None, *, kind: str = "truncated") -> int:
+    def close(
+        self, account: str | None = None, *, code: int = 1001, reason: str = "going away", **which: str
+    ) -> int:
+        """Close feed sockets with a close frame; return how many. See ``drop``.
+
+        A code below 1000 is one of the broker's own, and told in its way.
+        """
+        return int(self.call("close", account=account, code=code, reason=reason, **which)["sockets"])
+
+    def malformed(self, account: str | None = None, *, kind: str = "truncated", **which: str) -> int:
         """Send one malformed frame (``truncated unknown garbage``); return to how many sockets."""
-        return int(self.call("malformed", account=account, kind=kind)["sockets"])
+        return int(self.call("malformed", account=account, kind=kind, **which)["sockets"])
 
-    def error_text(self, message: str, account: str | None = None) -> int:
+    def error_text(self, message: str, account: str | None = None, **which: str) -> int:
         """Send an error text on feed sockets; return to how many."""
-        return int(self.call("error_text", message=message, account=account)["sockets"])
+        return int(self.call("error_text", message=message, account=account, **which)["sockets"])
+
+    def set_variant(self, name: str, value: str | int | bool) -> None:
+        """Choose how a surface behaves where its broker does so in several ways; see ``variants``."""
+        self.call("set_variant", name=name, value=value)
+
+    def variants(self) -> dict[str, str | int | bool]:
+        """Return the variants there are, ``broker.what``, with their present values."""
+        return dict(self.call("variants"))
 
     def enforce_limits(self, *, on: bool = True) -> None:
         """Refuse requests above the broker's documented rates, or stop doing so."""
@@ -188,9 +204,9 @@ class SimulatorControl:
         found = dict(self.call("subscriptions"))
         return found if client_id is None else dict(found.get(client_id, {}))
 
-    def connections(self) -> dict[str, int]:
-        """Return client id -> open feed sockets."""
-        return dict(self.call("connections"))
+    def connections(self, role: str = "feed") -> dict[str, int]:
+        """Return client id -> open feed sockets, or those of another role."""
+        return dict(self.call("connections", role=role))
 
     def counters(self) -> dict[str, int]:
         """Return ``handshakes.accepted``, ``handshakes.refused``, ``requests.<operation>``, ``ticks``."""

@@ -7,6 +7,7 @@ JSON object.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -15,7 +16,7 @@ from marketdata.domain.orders import Side
 from marketdata.domain.prices import to_units
 from marketdata.simulator import reports
 from marketdata.simulator.faults import FAULTS
-from marketdata.simulator.market import Market
+from marketdata.simulator.market import Hub, Market
 from marketdata.simulator.orders import Kind, Order, Ticket
 
 Json = dict[str, Any]
@@ -203,21 +204,50 @@ class Commands:
         known = {name: {"what": kind.what, **kind.parameters} for name, kind in FAULTS.items()}
         return {"known": known, "armed": [asdict(fault) for fault in self._market.faults.armed()]}
 
-    async def drop(self, account: str | None = None) -> Json:
-        """Cut feed sockets without a close frame."""
-        return {"sockets": sum(hub.drop(account) for hub in self._market.hubs)}
+    async def drop(self, account: str | None = None, broker: str | None = None, role: str = "feed") -> Json:
+        """Cut feed sockets without a close frame; ``role`` names another kind of socket a broker has."""
+        return {"sockets": sum(hub.drop(account) for hub in self._hubs(broker, role))}
 
-    async def close(self, account: str | None = None, code: int = 1001, reason: str = "going away") -> Json:
-        """Close feed sockets with a close frame."""
-        return {"sockets": sum([await hub.close(account, code, reason) for hub in self._market.hubs])}
+    async def close(
+        self,
+        account: str | None = None,
+        code: int = 1001,
+        reason: str = "going away",
+        broker: str | None = None,
+        role: str = "feed",
+    ) -> Json:
+        """Close feed sockets with a close frame, or for a code of the broker's own in its way."""
+        closed = [await hub.close(account, code, reason) for hub in self._hubs(broker, role)]
+        return {"sockets": sum(closed)}
 
-    async def malformed(self, account: str | None = None, kind: str = "truncated") -> Json:
+    async def malformed(
+        self, account: str | None = None, kind: str = "truncated", broker: str | None = None
+    ) -> Json:
         """Send one malformed frame: ``truncated``, ``unknown`` (length) or ``garbage``."""
-        return {"sockets": sum(hub.malformed(account, kind) for hub in self._market.hubs)}
+        return {"sockets": sum(hub.malformed(account, kind) for hub in self._hubs(broker))}
 
-    async def error_text(self, message: str, account: str | None = None) -> Json:
+    async def error_text(self, message: str, account: str | None = None, broker: str | None = None) -> Json:
         """Send an error text on feed sockets."""
-        return {"sockets": sum(hub.text(account, message) for hub in self._market.hubs)}
+        return {"sockets": sum(hub.text(account, message) for hub in self._hubs(broker))}
+
+    def _hubs(self, broker: str | None = None, role: str = "feed") -> list[Hub]:
+        hubs = self._market.hubs
+        if role not in {hub.role for hub in hubs}:
+            raise BadCommand(f"no sockets of role {role!r}: there are {', '.join({h.role for h in hubs})}")
+        return [hub for hub in hubs if hub.role == role and broker in (None, hub.broker)]
+
+    async def set_variant(self, name: str, value: str | int | bool) -> Json:
+        """Choose how a surface behaves where its broker is known to behave in several ways."""
+        variants = self._market.variants
+        if name not in variants:
+            raise BadCommand(f"no variant {name!r}: there are {', '.join(sorted(variants))}")
+        if type(value) is not type(variants[name]):
+            raise BadCommand(f"variant {name!r} is like {variants[name]!r}, not {value!r}")
+        variants[name] = value
+        return dict(variants)
+
+    async def variants(self) -> Json:
+        return dict(self._market.variants)
 
     async def enforce_limits(self, on: bool = True) -> Json:
         """Refuse requests above the broker's documented rates, or stop doing so."""
@@ -227,15 +257,18 @@ class Commands:
     # --- What is going on ---------------------------------------------------------------
     async def subscriptions(self) -> Json:
         """Return client id -> symbol -> mode."""
-        return {
-            account: dict(modes)
-            for hub in self._market.hubs
-            for account, modes in hub.subscriptions().items()
-        }
+        found: dict[str, dict[str, str]] = {}
+        for hub in self._hubs():
+            for account, modes in hub.subscriptions().items():
+                found.setdefault(account, {}).update(modes)
+        return found
 
-    async def connections(self) -> Json:
+    async def connections(self, role: str = "feed") -> Json:
         """Return client id -> open feed sockets."""
-        return {account: count for hub in self._market.hubs for account, count in hub.connections().items()}
+        found: Counter[str] = Counter()
+        for hub in self._hubs(role=role):
+            found.update(hub.connections())
+        return dict(found)
 
     async def counters(self) -> Json:
         return dict(self._market.counters)

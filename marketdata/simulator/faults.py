@@ -26,7 +26,11 @@ class Kind:
 _REJECT = {"text": "Insufficient funds. Required margin is 75000.00 but available margin is 0.00."}
 FAULTS: Mapping[str, Kind] = {
     "refuse": Kind("close each new connection at once, before a byte (operation: feed, api)", "feed"),
-    "forbid": Kind("answer a feed's handshake with 403 although its token lives", "feed"),
+    "forbid": Kind("answer a feed's handshake with an error although its token lives", "feed", {"status": 403}),
+    "turn_away": Kind(
+        "accept a feed's handshake, then end it: with the broker's own code, or cut when there is none",
+        "feed", {"code": 0},
+    ),
     "silence": Kind("keep feed sockets open and send nothing", "feed"),
     "latency": Kind("answer a request later", None, {"delay_s": 1.0}),
     "cut_before": Kind("cut the connection before the request does anything", "place"),
@@ -57,9 +61,14 @@ class Fault:
     parameters: dict[str, Any]
     times: int | None
     ends_at: float | None
+    broker: str | None = None
 
-    def concerns(self, account: str | None, operation: str | None) -> bool:
-        return self.account in (None, account) and self.operation in (None, operation)
+    def concerns(self, account: str | None, operation: str | None, broker: str | None) -> bool:
+        return (
+            self.account in (None, account)
+            and self.operation in (None, operation)
+            and self.broker in (None, broker)
+        )
 
 
 class Faults:
@@ -77,6 +86,7 @@ class Faults:
         operation: str | None = None,
         times: int | None = None,
         seconds: float | None = None,
+        broker: str | None = None,
         **parameters: Any,
     ) -> Fault:
         """Arm a fault for ``times`` strikes (1 unless told) or for ``seconds``.
@@ -87,6 +97,7 @@ class Faults:
             operation: Only this kind of request; None: the fault's own.
             times: How often it strikes.
             seconds: How long it lasts, however often it strikes.
+            broker: Only on this broker's surface; None: all.
             parameters: The fault's own; see ``FAULTS``.
 
         Raises:
@@ -98,21 +109,27 @@ class Faults:
             times = 1
         ends_at = None if seconds is None else self._clock.monotonic() + seconds
         own = {**kind.parameters, **parameters}
-        fault = Fault(name, account, operation or kind.operation, own, times, ends_at)
+        fault = Fault(name, account, operation or kind.operation, own, times, ends_at, broker)
         self._armed.append(fault)
         return fault
 
-    def take(self, name: str, account: str | None = None, operation: str | None = None) -> Fault | None:
+    def take(
+        self, name: str, account: str | None = None, operation: str | None = None, broker: str | None = None
+    ) -> Fault | None:
         """Return the oldest armed fault that concerns this, used up by one strike."""
-        fault = self.active(name, account, operation)
+        fault = self.active(name, account, operation, broker)
         if fault is not None and fault.times is not None:
             fault.times -= 1
         return fault
 
-    def active(self, name: str, account: str | None = None, operation: str | None = None) -> Fault | None:
+    def active(
+        self, name: str, account: str | None = None, operation: str | None = None, broker: str | None = None
+    ) -> Fault | None:
         """Return the oldest armed fault that concerns this, and leave it as it is."""
         self._forget_spent()
-        return next((f for f in self._armed if f.name == name and f.concerns(account, operation)), None)
+        return next(
+            (f for f in self._armed if f.name == name and f.concerns(account, operation, broker)), None
+        )
 
     def clear(self, name: str | None = None) -> None:
         """Disarm one kind of fault, or all."""

@@ -10,13 +10,22 @@ from typing import Protocol
 from aiohttp import web
 
 from marketdata.domain.clock import Clock
-from marketdata.simulator.exchange import Exchange
+from marketdata.simulator.exchange import Exchange, Print
 from marketdata.simulator.faults import Faults
+from marketdata.simulator.orders import Order
 from marketdata.simulator.tape import Tape
 
 
 class Hub(Protocol):
-    """The open feed sockets of one broker."""
+    """The open sockets of one broker in one role."""
+
+    @property
+    def broker(self) -> str: ...
+
+    @property
+    def role(self) -> str:
+        """``feed``, or the role of another socket the broker has."""
+        ...
 
     def drop(self, account: str | None) -> int:
         """Cut them without a close frame; return how many."""
@@ -49,6 +58,8 @@ class Market:
         matching_delay_s: From accepting an order to judging it; 0: before the answer leaves.
         enforces_limits: Whether surfaces refuse requests above the broker's documented rates.
         counters: What happened so far, by name.
+        variants: How the surfaces behave where a broker is known to behave in several ways;
+            each surface names its own, ``broker.what``, with the usual value.
 
     """
 
@@ -61,10 +72,26 @@ class Market:
     matching_delay_s: float = 0.005
     enforces_limits: bool = False
     counters: Counter[str] = field(default_factory=Counter)
+    variants: dict[str, str | int | bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.exchange.observe(self)
+
+    def on_print(self, _: Print) -> None:
+        self.counters["ticks"] += 1
+
+    def on_order(self, _: Order) -> None: ...
 
 
 class Surface(Protocol):
-    """What a broker's folder offers: ``simulated.application``."""
+    """What a broker's folder offers as ``simulated``.
+
+    Attributes:
+        DEMO: Credentials of the account that is there from the start; public on purpose.
+
+    """
+
+    DEMO: Mapping[str, str]
 
     def application(self, market: Market, roots: Mapping[str, str]) -> web.Application:
         """Return the broker's HTTP and feed surface, and add its hub to the market."""

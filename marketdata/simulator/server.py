@@ -40,12 +40,13 @@ class Options:
 
 @dataclass(slots=True)
 class Site:
-    """One port: what it serves, and the roles it has."""
+    """One port: what it serves, whose, and the roles it has."""
 
     host: str
     port: int
     app: web.Application
     roles: set[str] = field(default_factory=set)
+    broker: str | None = None
 
 
 def address(name: str, root: str) -> tuple[str, int]:
@@ -98,7 +99,7 @@ def sites(
         ports: dict[tuple[str, int], Site] = {}
         for role, root in roots[broker].items():
             place = address(f"{broker} {role}", root)
-            ports.setdefault(place, Site(*place, app)).roles.add(role)
+            ports.setdefault(place, Site(*place, app, broker=broker)).roles.add(role)
         found += ports.values()
     return found
 
@@ -130,7 +131,7 @@ async def _runner(app: web.Application, stack: AsyncExitStack) -> web.AppRunner:
 
 async def _listen(market: Market, site: Site, runner: web.AppRunner, stack: AsyncExitStack) -> None:
     def protocol() -> asyncio.Protocol:
-        if any(market.faults.take("refuse", operation=role) for role in site.roles):
+        if any(market.faults.take("refuse", None, role, site.broker) for role in site.roles):
             return _Refusal()
         if runner.server is None:
             raise RuntimeError("the runner was not set up")
@@ -148,7 +149,12 @@ class _Refusal(asyncio.Protocol):
             transport.abort()
 
 
-def ready_line(market: Market, roots: Mapping[str, Mapping[str, str]], control_root: str) -> dict[str, Any]:
+def ready_line(
+    market: Market,
+    surfaces: Mapping[str, Surface],
+    roots: Mapping[str, Mapping[str, str]],
+    control_root: str,
+) -> dict[str, Any]:
     """Return what is said when everything listens."""
     demo = market.exchange.accounts.get(accounts_module.DEMO_CLIENT_ID)
     names = ("client_id", "api_key", "api_secret", "access_token")
@@ -160,6 +166,7 @@ def ready_line(market: Market, roots: Mapping[str, Mapping[str, str]], control_r
         "instruments": len(market.exchange.instruments),
         "brokers": {broker: dict(addresses) for broker, addresses in roots.items()},
         "demo": {name: getattr(demo, name) for name in names},
+        "demos": {broker: dict(surface.DEMO) for broker, surface in surfaces.items()},
     }
 
 
@@ -186,7 +193,7 @@ async def run(
         loop.add_signal_handler(signum, stopped.set)
     market = make_market(options, clock)
     async with listening(market, sites(market, surfaces, roots, control_root)):
-        say(ready_line(market, roots, control_root))
+        say(ready_line(market, surfaces, roots, control_root))
         await _until(stopped, market.tape)
 
 

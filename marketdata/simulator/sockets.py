@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from aiohttp import ClientConnectionError, WSMsgType, web
 
 _BACKLOG = 200_000  # packets; a client that far behind is cut, as brokers do
+
+
+class Keepalive(NamedTuple):
+    """A server's own pings, and how long it waits for a pong before it cuts the connection."""
+
+    every_s: float
+    patience_s: float
 
 
 class FeedSocket:
@@ -22,6 +30,7 @@ class FeedSocket:
         frame: Puts waiting packets into frames.
         heartbeat: What is sent every second; empty: nothing.
         is_silent: Tells whether to be silent now.
+        keepalive: Pings of the server; none: it never pings.
 
     """
 
@@ -33,12 +42,15 @@ class FeedSocket:
         frame: Callable[[list[bytes]], list[bytes]],
         heartbeat: bytes,
         is_silent: Callable[[], bool],
+        keepalive: Keepalive | None = None,
     ) -> None:
         self.ws = ws
         self._transport = transport
         self._frame = frame
         self._heartbeat = heartbeat
         self._is_silent = is_silent
+        self._keepalive = keepalive
+        self._ponged_at = self._pinged_at = asyncio.get_running_loop().time()
         self._packets: list[bytes] = []
         self._messages: list[bytes | str] = []
         self._wake = asyncio.Event()
@@ -64,13 +76,18 @@ class FeedSocket:
         if not self._is_silent():
             await self.ws.pong(payload)
 
+    def ponged(self) -> None:
+        """Note that the client answered a ping."""
+        self._ponged_at = asyncio.get_running_loop().time()
+
     async def send_all(self) -> None:
         """Send what is queued until the socket ends."""
         loop = asyncio.get_running_loop()
         beat_at = loop.time()
         try:
             while not self.ws.closed:
-                await self._woken(beat_at + 1 - loop.time())
+                await self._woken(min(beat_at + 1, self._ping_at()) - loop.time())
+                await self._keep_alive(loop.time())
                 if loop.time() >= beat_at + 1:
                     beat_at = loop.time()
                     if self._heartbeat:
@@ -78,6 +95,21 @@ class FeedSocket:
                 await self._flush()
         except (ClientConnectionError, ConnectionError):
             pass  # the client left, or the connection was cut on purpose
+
+    def _ping_at(self) -> float:
+        return self._pinged_at + self._keepalive.every_s if self._keepalive else float("inf")
+
+    async def _keep_alive(self, now: float) -> None:
+        """Ping when it is time; cut a client that answered none for too long."""
+        if self._keepalive is None or now < self._ping_at():
+            return
+        self._pinged_at = now
+        if self._is_silent():
+            return
+        if now - self._ponged_at > self._keepalive.patience_s:
+            self.cut()
+        else:
+            await self.ws.ping()
 
     async def _woken(self, timeout: float) -> None:
         try:
@@ -110,6 +142,9 @@ async def texts(socket: FeedSocket) -> list[str] | None:
         return [message.data]
     if message.type is WSMsgType.PING:
         await socket.pong(message.data)
+        return []
+    if message.type is WSMsgType.PONG:
+        socket.ponged()
         return []
     ended = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
     return None if message.type in ended else []

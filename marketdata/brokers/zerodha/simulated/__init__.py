@@ -13,7 +13,15 @@ from aiohttp import web
 from marketdata.brokers.zerodha.simulated.catalogue import Catalogue
 from marketdata.brokers.zerodha.simulated.feed import KiteHub
 from marketdata.brokers.zerodha.simulated.rest import KiteApi
+from marketdata.simulator import accounts
 from marketdata.simulator.market import Market
+
+DEMO = {
+    "client_id": accounts.DEMO_CLIENT_ID,
+    "api_key": accounts.DEMO_API_KEY,
+    "api_secret": accounts.DEMO_API_SECRET,
+    "access_token": accounts.DEMO_ACCESS_TOKEN,
+}
 
 
 def application(market: Market, roots: Mapping[str, str]) -> web.Application:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from marketdata.simulator.faults import Fault
+
 
 class KiteError(Exception):
     """A refusal: ``{"status": "error", "message", "error_type", "data": null}``."""
@@ -39,3 +41,7 @@ def gateway_error(status: int) -> KiteError:
 
 def too_many() -> KiteError:
     return KiteError("Too many requests", "NetworkException", 429)
+
+
+def refusal(fault: Fault) -> KiteError:
+    return KiteError(fault.parameters["text"], fault.parameters["error_type"], fault.parameters["status"])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import web
 
@@ -14,6 +13,7 @@ from marketdata.brokers.zerodha.simulated import views, wire
 from marketdata.brokers.zerodha.simulated.catalogue import Catalogue
 from marketdata.simulator.accounts import Account
 from marketdata.simulator.exchange import Print
+from marketdata.simulator.hub import Client, FeedHub
 from marketdata.simulator.market import Market
 from marketdata.simulator.orders import Order, Status
 from marketdata.simulator.sockets import FeedSocket, texts
@@ -24,57 +24,51 @@ _MODES = ("ltp", "quote", "full")
 _SETTLE_S = 0.02
 
 
-class Client:
-    """One connection: its account, its socket and its mode per symbol."""
+class KiteClient(Client):
+    """One connection with its mode per symbol."""
 
     def __init__(self, account: str, socket: FeedSocket) -> None:
-        self.account = account
-        self.socket = socket
+        super().__init__(account, socket)
         self.modes: dict[str, str] = {}
         self.unanswered: set[str] = set()  # subscribed, and not yet sent a first packet
 
+    def shown(self) -> Mapping[str, str]:
+        return self.modes
 
-class KiteHub:
-    """The ticker of all accounts; implements ``simulator.market.Hub`` and ``Observer``."""
+
+class KiteHub(FeedHub[KiteClient]):
+    """The ticker of all accounts; implements ``simulator.exchange.Observer`` too."""
+
+    broker = "zerodha"
 
     def __init__(self, market: Market, catalogue: Catalogue) -> None:
-        self._market = market
+        super().__init__(market)
         self._catalogue = catalogue
-        self._clients: list[Client] = []
-        self._viewers: dict[str, set[Client]] = {}
 
     # --- Connections --------------------------------------------------------------------
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Take one handshake: 403 for a token that is dead or wrong."""
-        account = self._admit(request)
+        account, status = self._admit(request)
         if account is None:
             self._market.counters["handshakes.refused"] += 1
-            raise web.HTTPForbidden(text="Forbidden")
+            return web.Response(status=status, text="Forbidden")
         ws = web.WebSocketResponse(autoping=False, compress=False)
         await ws.prepare(request)
         self._market.counters["handshakes.accepted"] += 1
-        client = Client(account.client_id, self._socket(ws, request, account.client_id))
-        await self._talk(client)
+        socket = self.make_socket(ws, request, account.client_id, frame=wire.frames, heartbeat=wire.HEARTBEAT)
+        await self._talk(KiteClient(account.client_id, socket))
         return ws
 
-    def _admit(self, request: web.Request) -> Account | None:
+    def _admit(self, request: web.Request) -> tuple[Account | None, int]:
+        """Return who may come in, or None and the HTTP status of the refusal."""
         key, token = request.query.get("api_key", ""), request.query.get("access_token", "")
         account = self._market.exchange.accounts.authenticated(key, token)
-        if account is not None and self._market.faults.take("forbid", account.client_id, "feed"):
-            return None
-        return account
+        if account is None:
+            return None, 403
+        forbidden = self._market.faults.take("forbid", account.client_id, self.role, self.broker)
+        return (None, int(forbidden.parameters["status"])) if forbidden else (account, 101)
 
-    def _socket(self, ws: web.WebSocketResponse, request: web.Request, account: str) -> FeedSocket:
-        silence = partial(self._market.faults.active, "silence", account, "feed")
-        return FeedSocket(
-            ws,
-            cast("asyncio.Transport", request.transport),
-            frame=wire.frames,
-            heartbeat=wire.HEARTBEAT,
-            is_silent=lambda: silence() is not None,
-        )
-
-    async def _talk(self, client: Client) -> None:
+    async def _talk(self, client: KiteClient) -> None:
         self._clients.append(client)
         client.socket.message(json.dumps({"type": "instruments_meta", "data": self._meta()}))
         sender = asyncio.create_task(client.socket.send_all())
@@ -91,13 +85,13 @@ class KiteHub:
         return {"count": len(self._catalogue.token_by_symbol), "etag": f'W/"{self._market.seed}"'}
 
     # --- Commands -----------------------------------------------------------------------
-    def _command(self, client: Client, text: str) -> None:
+    def _command(self, client: KiteClient, text: str) -> None:
         try:
             self._obey(client, json.loads(text))
         except (ValueError, TypeError, KeyError, AttributeError):
-            _say_error(client, f"Invalid message: {text[:100]}")
+            self.say(client, f"Invalid message: {text[:100]}")
 
-    def _obey(self, client: Client, message: Mapping[str, Any]) -> None:
+    def _obey(self, client: KiteClient, message: Mapping[str, Any]) -> None:
         action, value = message["a"], message["v"]
         if action == "mode":
             self._set_mode(client, value[0], self._known(value[1]))
@@ -112,18 +106,16 @@ class KiteHub:
         found = (self._catalogue.symbol_by_token.get(int(token)) for token in tokens)
         return [symbol for symbol in found if symbol]
 
-    def _subscribe(self, client: Client, symbols: list[str]) -> None:
+    def _subscribe(self, client: KiteClient, symbols: list[str]) -> None:
         new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in client.modes]
         if len(client.modes) + len(new) > MAX_TOKENS:
-            _say_error(client, f"Maximum of {MAX_TOKENS} instruments can be subscribed on one connection.")
+            self.say(client, f"Maximum of {MAX_TOKENS} instruments can be subscribed on one connection.")
             return
         client.modes.update(dict.fromkeys(new, "quote"))
-        for symbol in new:
-            self._viewers.setdefault(symbol, set()).add(client)
-        self._market.exchange.watch(new)
+        self.view(client, new)
         self._answer_soon(client, new)
 
-    def _set_mode(self, client: Client, mode: str, symbols: list[str]) -> None:
+    def _set_mode(self, client: KiteClient, mode: str, symbols: list[str]) -> None:
         if mode not in _MODES:
             raise ValueError(f"unknown mode {mode!r}")
         subscribed = [symbol for symbol in symbols if symbol in client.modes]
@@ -131,18 +123,17 @@ class KiteHub:
         client.modes.update(dict.fromkeys(subscribed, mode))
         self._answer_soon(client, richer)
 
-    def _forget(self, client: Client, symbols: list[str]) -> None:
+    def _forget(self, client: KiteClient, symbols: list[str]) -> None:
         for symbol in symbols:
             client.modes.pop(symbol, None)
-            self._viewers.get(symbol, set()).discard(client)
-        self._market.exchange.unwatch(symbols)
+        self.unview(client, symbols)
 
-    def _answer_soon(self, client: Client, symbols: list[str]) -> None:
+    def _answer_soon(self, client: KiteClient, symbols: list[str]) -> None:
         """Send the last known values, with the time they were traded at."""
         client.unanswered.update(symbols)
         asyncio.get_running_loop().call_later(_SETTLE_S, self._answer, client)
 
-    def _answer(self, client: Client) -> None:
+    def _answer(self, client: KiteClient) -> None:
         waiting, client.unanswered = client.unanswered, set()
         for symbol in sorted(waiting & client.modes.keys()):
             item = self._market.exchange.instrument(symbol)
@@ -159,58 +150,22 @@ class KiteHub:
             packets[mode] = packets.get(mode) or self._packet(trade, mode)
             client.unanswered.discard(symbol)
             client.socket.packet(packets[mode])
-        self._market.counters["ticks"] += 1
 
     def on_order(self, order: Order) -> None:
         """Send an order's news to every socket of its account."""
         if order.status is not Status.RECEIVED:
             account = self._market.exchange.accounts.get(order.account)
             data = views.postback(order, account, self._catalogue.token_by_symbol[order.ticket.symbol])
-            for client in self._of(order.account):
+            for client in self.of(order.account):
                 client.socket.message(json.dumps({"type": "order", "data": data}))
 
     def _packet(self, trade: Print, mode: str) -> bytes:
         return wire.packet(self._catalogue.token_by_symbol[trade.instrument.symbol], trade, mode)
 
     # --- The control API's side ---------------------------------------------------------
-    def _of(self, account: str | None) -> Iterator[Client]:
-        return (client for client in list(self._clients) if account in (None, client.account))
+    def say(self, client: KiteClient, message: str) -> None:
+        client.socket.message(json.dumps({"type": "error", "data": message}))
 
-    def drop(self, account: str | None) -> int:
-        clients = list(self._of(account))
-        for client in clients:
-            client.socket.cut()
-        return len(clients)
-
-    async def close(self, account: str | None, code: int, reason: str) -> int:
-        clients = list(self._of(account))
-        for client in clients:
-            await client.socket.ws.close(code=code, message=reason.encode())
-        return len(clients)
-
-    def malformed(self, account: str | None, kind: str) -> int:
-        clients = list(self._of(account))
-        for client in clients:
-            token = next((self._catalogue.token_by_symbol[symbol] for symbol in client.modes), 408065)
-            client.socket.message(wire.malformed(kind, token))
-        return len(clients)
-
-    def text(self, account: str | None, message: str) -> int:
-        clients = list(self._of(account))
-        for client in clients:
-            _say_error(client, message)
-        return len(clients)
-
-    def subscriptions(self) -> Mapping[str, Mapping[str, str]]:
-        found: dict[str, dict[str, str]] = {}
-        for client in self._clients:
-            found.setdefault(client.account, {}).update(client.modes)
-        return found
-
-    def connections(self) -> Mapping[str, int]:
-        accounts = [client.account for client in self._clients]
-        return {account: accounts.count(account) for account in accounts}
-
-
-def _say_error(client: Client, text: str) -> None:
-    client.socket.message(json.dumps({"type": "error", "data": text}))
+    def malformed_frame(self, client: KiteClient, kind: str) -> bytes:
+        token = next((self._catalogue.token_by_symbol[symbol] for symbol in client.modes), 408065)
+        return wire.malformed(kind, token)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from typing import Any
 
 from aiohttp import web
 
-from marketdata.brokers.zerodha.simulated import tickets, views
+from marketdata.brokers.zerodha.simulated import errors, tickets, views
 from marketdata.brokers.zerodha.simulated.calls import Call
 from marketdata.brokers.zerodha.simulated.errors import KiteError, dead_token, missing
 from marketdata.simulator.accounts import Account
+from marketdata.simulator.calls import book
 from marketdata.simulator.exchange import OrderClosed, UnknownOrder
-from marketdata.simulator.faults import Fault
 from marketdata.simulator.instrument import Instrument
 from marketdata.simulator.orders import Order
+from marketdata.simulator.values import moment
 
 _EXCHANGES = ["NSE", "BSE", "NFO", "BFO", "CDS", "BCD", "MCX", "MF"]
 _MAX_MODIFICATIONS = 25
@@ -50,7 +50,7 @@ def _session(call: Call, account: Account, token: str) -> dict[str, Any]:
         "enctoken": "",
         "refresh_token": "",
         "silo": "",
-        "login_time": views.moment(call.market.clock.time()),
+        "login_time": moment(call.market.clock.time()),
     }
 
 
@@ -107,30 +107,7 @@ def place(call: Call) -> dict[str, str]:
     if call.form.get("autoslice", "false") == "true":
         raise KiteError("`autoslice` is not simulated: send each slice as an order of its own.")
     ticket = tickets.new_ticket(call.form, call.market.exchange.instruments)
-    faults, who = call.market.faults, (call.client_id, call.operation)
-    reject, late = faults.take("reject", *who), faults.take("reject_after_ack", *who)
-    if reject and not reject.parameters["booked"]:
-        raise _refusal(reject)
-    fate = next((fault.parameters["text"] for fault in (reject, late) if fault), "")
-    held = faults.take("rest", *who) is not None
-    order = call.market.exchange.place(call.account.client_id, ticket, held=held, fate=fate)
-    _judge(call, order, now=reject is not None)
-    if reject:
-        raise _refusal(reject)
-    return {"order_id": order.order_id}
-
-
-def _refusal(fault: Fault) -> KiteError:
-    return KiteError(fault.parameters["text"], fault.parameters["error_type"], fault.parameters["status"])
-
-
-def _judge(call: Call, order: Order, *, now: bool) -> None:
-    """Hand a received order on to the exchange: accepting it and dealing are two moments."""
-    delay_s = call.market.matching_delay_s
-    if now or not delay_s:
-        call.market.exchange.work(order)
-    else:
-        asyncio.get_running_loop().call_later(delay_s, call.market.exchange.work, order)
+    return {"order_id": book(call, ticket, errors).order_id}
 
 
 def modify(call: Call) -> dict[str, str]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from aiohttp import web
 
-from marketdata.brokers.zerodha.simulated import handlers
-from marketdata.brokers.zerodha.simulated.calls import Call, Limiter, after, before, caller, success
+from marketdata.brokers.zerodha.simulated import errors, handlers
+from marketdata.brokers.zerodha.simulated.calls import Call, Limiter, caller, success
 from marketdata.brokers.zerodha.simulated.catalogue import Catalogue
 from marketdata.brokers.zerodha.simulated.errors import KiteError, dead_token
+from marketdata.simulator.calls import after, before
 from marketdata.simulator.market import Market
 
 
@@ -80,13 +81,13 @@ class KiteApi:
             self._limiter.check(account.api_key, endpoint.operation)
         posted = await request.post()
         form = {key: value for key, value in posted.items() if isinstance(value, str)}
-        return Call(self._market, self._catalogue, request, endpoint.operation, form, account)
+        return Call(self._market, "zerodha", request, endpoint.operation, account, self._catalogue, form)
 
     async def _answer(self, endpoint: Endpoint, call: Call) -> web.StreamResponse:
-        if struck := await before(call):
+        if struck := await before(call, errors):
             return struck
         result = endpoint.handle(call)
-        if struck := after(call):
+        if struck := after(call, errors):
             return struck
         return result if isinstance(result, web.StreamResponse) else success(result)
 

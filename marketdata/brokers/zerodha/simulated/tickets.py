@@ -12,6 +12,7 @@ from marketdata.domain.orders import Side
 from marketdata.domain.prices import to_rupees, to_units
 from marketdata.simulator.instrument import Instrument
 from marketdata.simulator.orders import Kind, Order, Ticket
+from marketdata.simulator.protection import market_protection
 
 Form = Mapping[str, str]
 UNPROTECTED = (
@@ -23,9 +24,6 @@ _KINDS = {"MARKET": Kind.MARKET, "LIMIT": Kind.LIMIT, "SL": Kind.STOP_LIMIT, "SL
 _TAG = re.compile(r"[A-Za-z0-9]{0,20}")
 _WHOLE = re.compile(r"\d{1,9}")
 _SHARES = frozenset({"NSE", "BSE"})
-# Automatic protection, per cent: (last price below, per cent), the last one above that.
-_SLABS = ((100, 2), (500, 1), (None, Decimal("0.5")))
-_OPTION_SLABS = ((10, 5), (100, 3), (500, 2), (None, 1))
 
 
 def new_ticket(form: Form, instruments: Mapping[str, Instrument]) -> Ticket:
@@ -138,18 +136,10 @@ def _protection(form: Form, kind: Kind, instrument: Instrument) -> Decimal:
     if value == 0:
         raise KiteError(UNPROTECTED)
     if value == -1:
-        return automatic_protection(instrument)
+        return market_protection(instrument)
     if not 0 < value <= 100:
         raise invalid("market_protection")
     return value
-
-
-def automatic_protection(instrument: Instrument) -> Decimal:
-    """Return the documented band for ``market_protection=-1``, per cent of the last price."""
-    is_option = instrument.listing.contract.instrument_type in ("CE", "PE")
-    last = to_rupees(instrument.last)
-    slabs = _OPTION_SLABS if is_option else _SLABS
-    return next(Decimal(percent) for below, percent in slabs if below is None or last <= below)
 
 
 def _lives_s(form: Form, instrument: Instrument) -> float | None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from marketdata.domain.prices import to_rupees
 from marketdata.simulator.accounts import Account, Holding, Position
-from marketdata.simulator.exchange import IST
 from marketdata.simulator.instrument import Instrument, Level
 from marketdata.simulator.orders import Kind, Order, Stage, Status
+from marketdata.simulator.values import moment, number
 
 Json = dict[str, Any]
-_UNIT = Decimal("0.0000001")
 _STATUS = {
     Status.RECEIVED: "PUT ORDER REQ RECEIVED",
     Status.WAITING: "TRIGGER PENDING",
@@ -29,17 +26,6 @@ _PASSED = {
     Status.CANCELLED: ("CANCEL PENDING", "CANCELLED"),
 }
 _TYPE = {Kind.MARKET: "MARKET", Kind.LIMIT: "LIMIT", Kind.STOP_LIMIT: "SL", Kind.STOP_MARKET: "SL-M"}
-
-
-def number(units: int | Decimal) -> float:
-    """Return a price as JSON's number. The one place with a float: its shortest text is the price's."""
-    return float(
-        to_rupees(int(units)) if isinstance(units, int) else (units * _UNIT).quantize(Decimal("0.0001"))
-    )
-
-
-def moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, IST):%Y-%m-%d %H:%M:%S}"
 
 
 def order(item: Order, token: int) -> Json:
