@@ -8,11 +8,9 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
-import requests
-
-from marketdata.brokers.zerodha.reading import isolate
+from marketdata.asking import download
 from marketdata.brokers.zerodha.roots import root
-from marketdata.domain.errors import BadReply, BrokerError, BrokerRejected, BrokerUnavailable
+from marketdata.domain.errors import BadReply
 from marketdata.domain.instruments import Contract
 from marketdata.ports import BrokerConfig
 
@@ -23,7 +21,6 @@ COLUMNS = (
 _TYPES = frozenset({"EQ", "FUT", "CE", "PE"})
 _OPTIONS = frozenset({"CE", "PE"})
 _INDICES = "INDICES"
-_TIMEOUT_S = (5.0, 60.0)
 
 
 class KiteInstruments:
@@ -57,16 +54,11 @@ class KiteInstruments:
             BadReply: Something else came than a CSV.
 
         """
-        with requests.Session() as session:
-            isolate(session)
-            try:
-                reply = session.get(
-                    f"{root('api')}/instruments", headers=_headers(config), timeout=_TIMEOUT_S
-                )
-                reply.encoding = "utf-8"
-                return _checked(reply)
-            except requests.exceptions.RequestException as exc:
-                raise BrokerUnavailable(f"instrument list: no answer ({type(exc).__name__})") from exc
+        reply = download(f"{root('api')}/instruments", _headers(config), "instrument list")
+        kind = reply.headers.get("content-type", "nothing said")
+        if "csv" not in kind:
+            raise BadReply(f"instrument list: expected CSV, got {kind}")
+        return reply.text
 
 
 def _headers(config: BrokerConfig | None) -> dict[str, str]:
@@ -74,21 +66,6 @@ def _headers(config: BrokerConfig | None) -> dict[str, str]:
     if config and config.access_token:
         headers["Authorization"] = f"token {config.api_key}:{config.access_token.reveal()}"
     return headers
-
-
-def _checked(reply: requests.Response) -> str:
-    if reply.status_code != requests.codes.ok:
-        raise _failure(reply.status_code)
-    kind = reply.headers.get("content-type", "nothing said")
-    if "csv" not in kind:
-        raise BadReply(f"instrument list: expected CSV, got {kind}")
-    return reply.text
-
-
-def _failure(status: int) -> BrokerError:
-    passing = status == requests.codes.too_many_requests or status >= requests.codes.server_error
-    kind = BrokerUnavailable if passing else BrokerRejected
-    return kind(f"instrument list: HTTP {status}")
 
 
 def _contract(row: Mapping[str, str]) -> Contract:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from marketdata.asking import in_portions
 from marketdata.brokers.zerodha import book
 from marketdata.brokers.zerodha.reading import client, read
 from marketdata.brokers.zerodha.wire import KiteWire
 from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Quote
 from marketdata.ports import BrokerConfig
+from marketdata.replies import mapping
 
 QUOTES_PER_CALL = 500
 OHLC_PER_CALL = 1000
@@ -47,9 +49,8 @@ class KiteGateway:
         few = len(symbols) <= QUOTES_PER_CALL
         ask = self._kite.quote if few else self._kite.ohlc
         found: dict[str, Quote] = {}
-        for number, some in enumerate(_chunks(sorted(symbols), QUOTES_PER_CALL if few else OHLC_PER_CALL)):
-            if number:
-                self._sleep(QUOTE_SPACING_S)
+        size = QUOTES_PER_CALL if few else OHLC_PER_CALL
+        for some in in_portions(sorted(symbols), size, spacing_s=QUOTE_SPACING_S, sleep=self._sleep):
             found.update(read(lambda some=some: _quotes(ask, some)))  # type: ignore[misc]
         return found
 
@@ -58,10 +59,5 @@ class KiteGateway:
 
 
 def _quotes(ask: Callable[..., Any], symbols: Sequence[str]) -> dict[str, Quote]:
-    rows = book.mapping(ask(*symbols), "quotes")
+    rows = mapping(ask(*symbols), "quotes")
     return {symbol: book.quote(symbol, rows[symbol]) for symbol in symbols if symbol in rows}
-
-
-def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import requests
 
+from marketdata.asking import isolate
 from marketdata.domain.errors import BadReply, BrokerError, BrokerRejected, BrokerUnavailable, LoginExpired
 from marketdata.ports import BrokerConfig
 
@@ -30,12 +31,6 @@ def client(root: str, config: BrokerConfig) -> Any:
     )
     isolate(kite.reqsession)
     return kite
-
-
-def isolate(session: requests.Session) -> None:
-    """Keep ``session`` from sending credentials where the environment or a redirect says."""
-    session.trust_env = False  # a .netrc entry would replace the Authorization header, a proxy would see it
-    session.max_redirects = 0
 
 
 def read(call: Callable[[], _T]) -> _T:
