@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,8 +41,11 @@ class Tokens(Protocol):
 class TickSink(Protocol):
     """A room at the end of the pipeline. Returns at once: no I/O, no waiting."""
 
-    def on_ticks(self, user_id: int, ticks: Sequence[Tick]) -> None:
-        """Take ticks of one user's feed; they concern nobody else's strategies."""
+    def on_ticks(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
+        """Take ticks of one user's feed; they concern nobody else's strategies.
+
+        ``feed`` is the account whose feed it is; 0 when they come from outside.
+        """
         ...
 
 
@@ -90,8 +94,17 @@ class OrderGateway(Protocol):
 class InstrumentSource(Protocol):
     """Where a broker's instrument list comes from."""
 
-    def contracts(self, lines: Iterable[str]) -> Iterable[Contract]:
-        """Read the broker's CSV. Raises ``BadReply`` naming the line that is wrong."""
+    def contracts(self, lines: Iterable[str], left_out: Counter[str] | None = None) -> Iterable[Contract]:
+        """Read the broker's CSV: every row that has a name of ours.
+
+        Args:
+            lines: The file.
+            left_out: Counts the rows without one, by reason.
+
+        Raises:
+            BadReply: Not the list, or damaged: names the line.
+
+        """
         ...
 
     def download(self, config: BrokerConfig | None) -> str:

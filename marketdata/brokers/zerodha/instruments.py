@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -26,8 +27,8 @@ _INDICES = "INDICES"
 class KiteInstruments:
     """Implements ``ports.InstrumentSource``. The list says nothing about freeze quantities."""
 
-    def contracts(self, lines: Iterable[str]) -> Iterator[Contract]:
-        """Read the CSV, row by row.
+    def contracts(self, lines: Iterable[str], left_out: Counter[str] | None = None) -> Iterator[Contract]:
+        """Read the CSV, row by row. Our names are Kite's: no row is left out.
 
         Raises:
             BadReply: Not the list, or a row is damaged: names its line and what is wrong.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,13 +44,17 @@ class Command(BaseCommand):
     ) -> None:
         config = _config(broker, account)
         source = registry.adapter(broker).instruments
+        left_out: Counter[str] = Counter()
         try:
             text = _text(source, config, file)
             with self._progress(text.count("\n")) as on_step:
-                contracts = source.contracts(text.splitlines(keepends=True))
+                contracts = source.contracts(text.splitlines(keepends=True), left_out)
                 done = import_contracts(broker, contracts, force=force, on_step=on_step)
         except BrokerError as exc:
             raise CommandError(f"{broker}: {exc}", returncode=FAILED) from exc
+        finally:
+            for reason, count in left_out.most_common():
+                self.stdout.write(f"left out {count:,} rows: {reason}")
         self.stdout.write(self.style.SUCCESS(_summary(broker, done)))
 
     @contextmanager
