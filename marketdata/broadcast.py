@@ -62,7 +62,7 @@ class PageBroadcast:
         """Say whose pages get a heartbeat."""
         self._users = frozenset(users)
 
-    def on_ticks(self, user_id: int, ticks: Sequence[Tick]) -> None:
+    def on_ticks(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
         """Mark prices to be sent to the user's pages."""
         if user_id == NOBODY:
             return

@@ -50,7 +50,7 @@ _NOTHING = ListenerHealth(
 class Pipeline(Protocol):
     """Where ticks go."""
 
-    def accept(self, user_id: int, ticks: Sequence[Tick]) -> None: ...
+    def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None: ...
 
 
 class FeedHooks(Protocol):
@@ -221,7 +221,7 @@ class AccountFeed:
     # --- what the listener says -----------------------------------------------------------
 
     def _on_ticks(self, ticks: Sequence[Tick]) -> None:
-        self._pipeline.accept(self._wanted.user_id, ticks)
+        self._pipeline.accept(self._wanted.user_id, ticks, self._wanted.config.account_id)
         self._rate.count(len(ticks), self._clock.monotonic())
 
     def _on_connect(self) -> None:

@@ -132,7 +132,7 @@ class LtpWriter:
         self._waiting: dict[str, Tick] = {}
         self._under_way = asyncio.Lock()
 
-    def on_ticks(self, user_id: int, ticks: Iterable[Tick]) -> None:
+    def on_ticks(self, user_id: int, ticks: Iterable[Tick], feed: int = 0) -> None:
         """Mark prices to be written."""
         waiting = self._waiting
         for tick in ticks:

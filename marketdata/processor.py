@@ -83,15 +83,18 @@ class TickProcessor:
         self._errors = 0
         self._logged: dict[str, float] = {}
 
-    def accept(self, user_id: int, ticks: Sequence[Tick]) -> None:
-        """Take the ticks of one message of a user's feed. Returns at once, never raises."""
+    def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
+        """Take the ticks of one message of a user's feed. Returns at once, never raises.
+
+        ``feed`` is the account whose feed it is; 0 when they come from outside.
+        """
         started = self._clock.monotonic()
         shown, actionable = self._judge(ticks, self._clock.time())
         if actionable and self._monitor is not None:
-            self._hand_over(self._monitor, user_id, actionable)
+            self._hand_over(self._monitor, user_id, actionable, feed)
         if shown:
             for outlet in self._outlets:
-                self._hand_over(outlet, user_id, shown)
+                self._hand_over(outlet, user_id, shown, feed)
         self._count(len(ticks), started)
 
     async def process_tick(
@@ -161,7 +164,7 @@ class TickProcessor:
             except Exception as exc:  # noqa: BLE001 - a stop check that fails must not cost the next one
                 self._failed(type(self._monitor).__name__, exc)
         for outlet in self._outlets if shown else ():
-            self._hand_over(outlet, NOBODY, shown)
+            self._hand_over(outlet, NOBODY, shown, 0)
         self._count(1, started)
         return None
 
@@ -186,14 +189,14 @@ class TickProcessor:
                 self._symbols.add(tick.symbol)
         return shown, actionable
 
-    def _hand_over(self, sink: TickSink, user_id: int, ticks: Sequence[Tick]) -> None:
+    def _hand_over(self, sink: TickSink, user_id: int, ticks: Sequence[Tick], feed: int) -> None:
         try:
-            sink.on_ticks(user_id, ticks)
+            sink.on_ticks(user_id, ticks, feed)
         except Exception as exc:  # noqa: BLE001 - one sink must not cost the others
             self._failed(type(sink).__name__, exc)
             if len(ticks) > 1:  # one of them is to blame: the others must not suffer for it
                 for tick in ticks:
-                    self._hand_over(sink, user_id, (tick,))
+                    self._hand_over(sink, user_id, (tick,), feed)
 
     def _outside_tick(self, symbol: str, ltp: Decimal, timestamp: datetime | None) -> Tick:
         if not isinstance(ltp, Decimal):

@@ -44,7 +44,7 @@ class RedisPublisher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.get_ident()
 
-    def on_ticks(self, user_id: int, ticks: Iterable[Tick]) -> None:
+    def on_ticks(self, user_id: int, ticks: Iterable[Tick], feed: int = 0) -> None:
         """Mark prices to be published."""
         prices = self._prices
         for tick in ticks:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from typing import Any
 
 MASK = "••••••••"
 
@@ -25,7 +24,7 @@ class Secret:
     def __bool__(self) -> bool:
         return bool(self._text)
 
-    def __eq__(self, other: Any) -> bool:
+    def __eq__(self, other: object) -> bool:
         if isinstance(other, Secret):
             other = other._text
         if not isinstance(other, str):

@@ -12,11 +12,12 @@ from functools import partial
 
 from marketdata.domain.clock import Clock
 from marketdata.domain.orders import OrderSnapshot, Quote
+from marketdata.subscriptions import SubscriptionManager
 from strategies import records
 from strategies.accounts import AccountDesks
 from strategies.domain.breaches import Breach
 from strategies.journal import Journal
-from strategies.monitor import StopLossMonitor
+from strategies.monitor import Dispute, StopLossMonitor
 from strategies.records import MayTrade
 from strategies.worker import ExitWorker, Workshop
 
@@ -33,9 +34,10 @@ class ExitEngine:
         self._journal = journal
         self._clock = clock
         self._shop = Workshop(journal, desks, clock, may_trade)
-        self.monitor = StopLossMonitor(self.on_breach, clock)
+        self.monitor = StopLossMonitor(self.on_breach, clock, later=_call_later, on_dispute=self._on_dispute)
         self._workers: dict[int, tuple[ExitWorker, asyncio.Task[None]]] = {}
         self._opening: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
         self._reconciler: asyncio.Task[None] | None = None
@@ -58,7 +60,7 @@ class ExitEngine:
         deadline = self._clock.monotonic() + DRAIN_S
         while (self._shop.sending or self._opening) and self._clock.monotonic() < deadline:
             await self._clock.sleep(0.02)
-        tasks = [*(task for _, task in self._workers.values()), *self._opening]
+        tasks = [*(task for _, task in self._workers.values()), *self._opening, *self._telling]
         tasks += [self._reconciler] if self._reconciler else []
         for task in tasks:
             task.cancel()
@@ -83,6 +85,17 @@ class ExitEngine:
             if snapshot.tag and snapshot.tag in worker.tags:
                 worker.nudge()
 
+    def _on_dispute(self, dispute: Dispute) -> None:
+        unit = partial(self._journal.feeds_disagree, dispute.user_id, dispute.symbol, dispute.prices)
+        task = asyncio.get_running_loop().create_task(self._shop.db(unit))
+        self._telling.add(task)
+        task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._telling.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("could not write that feeds disagree", exc_info=error)
+
     async def on_connected(
         self, user_id: int, account_id: int, *, admits: Callable[[Quote], bool] = lambda _: True
     ) -> None:
@@ -97,8 +110,8 @@ class ExitEngine:
             BrokerError: The quotes could not be read.
 
         """
-        symbols = self.monitor.symbols(user_id)
-        if symbols:
+        carried = await self._shop.db(partial(SubscriptionManager().get_subscribed_symbols, account_id))
+        if symbols := self.monitor.symbols(user_id) & carried:
             desk = await self._shop.desk(account_id)
             quotes = await desk.quotes(symbols)
             admitted = {symbol: quote for symbol, quote in quotes.items() if admits(quote)}
@@ -144,3 +157,7 @@ class ExitEngine:
         task = asyncio.get_running_loop().create_task(worker.run(), name=f"exit-{exit_id}")
         self._workers[exit_id] = (worker, task)
         task.add_done_callback(lambda _: self._workers.pop(exit_id, None))
+
+
+def _call_later(seconds: float, call: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_later(seconds, call)

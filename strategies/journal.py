@@ -170,6 +170,25 @@ class Journal:
             if state is ExitState.ABORTED:
                 self._alert(row, note)
 
+    def feeds_disagree(self, user_id: int, symbol: str, prices: Mapping[int, int]) -> None:
+        """Commit and tell that a user's feeds disagree on a price (units by account)."""
+        names = {row.pk: str(row) for row in BrokerAccount.objects.filter(pk__in=prices)}
+        shown = {names[pk]: str(to_rupees(price)) for pk, price in prices.items() if pk in names}
+        text = f"The feeds disagree on {symbol}: " + ", ".join(
+            f"{name} {price}" for name, price in shown.items()
+        )
+        exchange, _, tradingsymbol = symbol.partition(":")
+        with transaction.atomic():
+            for strategy in Strategy.objects.filter(
+                user=user_id,
+                status=Strategy.Status.ACTIVE,
+                instrument__exchange=exchange,
+                instrument__tradingsymbol=tradingsymbol,
+            ):
+                self._event(strategy, "feeds_disagree", {"prices": shown})
+            body = {"strategy": None, "symbol": symbol, "text": text, "at": self._clock.time()}
+            transaction.on_commit(lambda: self._announcer.tell(user_id, "alert", body), robust=True)
+
     # --- inside -------------------------------------------------------------------------
 
     def _has_room(self, row: Exit, plan: Send, position: int, read_at: float) -> bool:

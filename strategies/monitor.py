@@ -1,4 +1,9 @@
-"""Every tick against every stop, in memory."""
+"""Every tick against every stop, in memory.
+
+With several feeds of one user the first price wins: whichever touches a stop triggers it.
+Only while they have disagreed for more than a moment is a touch held for one confirming tick,
+and for a second at most: that can delay an exit, never prevent it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,13 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 
 from marketdata.domain.clock import Clock
 from marketdata.domain.orders import Quote
 from marketdata.domain.prices import to_units
 from marketdata.domain.ticks import Tick
+from strategies.domain.agreement import Agreement
 from strategies.domain.breaches import Breach
 from strategies.domain.stops import Stop, StopBook, is_hit
 
@@ -20,12 +27,30 @@ LATEST_MAX_AGE_S = 10.0
 """How old the latest actionable price may be to judge a stop that is armed after it came."""
 
 
+CONFIRM_S = 1.0
+"""How long a touch waits for its confirmation while feeds disagree."""
+
+Later = Callable[[float, Callable[[], None]], object]
+"""Calls a function after so many seconds, on the same loop."""
+
+
 @dataclass(slots=True)
 class _Watch:
     """One user's stops on one instrument, and the last price that was good enough to act on."""
 
     book: StopBook = field(default_factory=StopBook)
     latest: Tick | None = None
+    agreement: Agreement = field(default_factory=Agreement)
+    unconfirmed: Tick | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """Feeds of one user that disagree on a price: units by account."""
+
+    user_id: int
+    symbol: str
+    prices: Mapping[int, int]
 
 
 class StopLossMonitor:
@@ -36,8 +61,17 @@ class StopLossMonitor:
     Not thread-safe: everything happens on the listeners' one loop.
     """
 
-    def __init__(self, on_breach: Callable[[Breach], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        on_breach: Callable[[Breach], None],
+        clock: Clock,
+        *,
+        later: Later,
+        on_dispute: Callable[[Dispute], None] = lambda _: None,
+    ) -> None:
         self._on_breach = on_breach
+        self._on_dispute = on_dispute
+        self._later = later
         self._clock = clock
         self._watches: dict[int, dict[str, _Watch]] = {}
         self._homes: dict[int, Stop] = {}  # strategy -> its armed stop
@@ -80,7 +114,7 @@ class StopLossMonitor:
 
     # --- what comes in ------------------------------------------------------------------
 
-    def on_ticks(self, user_id: int, ticks: Sequence[Tick]) -> None:
+    def on_ticks(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
         """Judge actionable ticks of one user's feed, in order."""
         watches = self._watches.get(user_id)
         if not watches:
@@ -90,8 +124,11 @@ class StopLossMonitor:
             if watch is None:
                 continue
             watch.latest = tick
+            if watch.agreement.note(feed, tick.price, tick.received_at):
+                prices = watch.agreement.prices(tick.received_at)
+                self._on_dispute(Dispute(user_id, tick.symbol, prices))
             if not watch.book.floor < tick.price < watch.book.ceiling:
-                self._hit(watch.book, tick.price, tick.received_at, tick.exchange_time, "tick")
+                self._touched(watch, tick)
 
     def on_quotes(self, user_id: int, quotes: Mapping[str, Quote], received_at: float) -> None:
         """Judge prices that were asked for: fresh on arrival, whenever they last traded."""
@@ -109,12 +146,29 @@ class StopLossMonitor:
             if (watch := watches.get(symbol)) is not None:
                 self._hit(watch.book, price, self._clock.time(), None, "tick")
 
+    def _touched(self, watch: _Watch, tick: Tick) -> None:
+        if watch.unconfirmed is None and watch.agreement.is_disputed(tick.received_at):
+            watch.unconfirmed = tick
+            self._later(CONFIRM_S, partial(self._confirm, watch))
+            return
+        watch.unconfirmed = None
+        self._hit_by(watch, tick)
+
+    def _confirm(self, watch: _Watch) -> None:
+        """Nobody confirmed the touch in time: it counts all the same."""
+        tick, watch.unconfirmed = watch.unconfirmed, None
+        if tick is not None:
+            self._hit_by(watch, tick)
+
+    def _hit_by(self, watch: _Watch, tick: Tick) -> None:
+        self._hit(watch.book, tick.price, tick.received_at, tick.exchange_time, "tick")
+
     def _judge_latest(self, watch: _Watch, stop: Stop) -> None:
         tick = watch.latest
         if tick is None or self._clock.time() - tick.received_at > LATEST_MAX_AGE_S:
             return
         if is_hit(stop, tick.price):
-            self._hit(watch.book, tick.price, tick.received_at, tick.exchange_time, "tick")
+            self._hit_by(watch, tick)
 
     def _hit(
         self, book: StopBook, price: int, received_at: float, exchange_time: int | None, source: str

@@ -40,6 +40,7 @@ def start_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
         StrategyError: Incomplete, already active, or being exited.
 
     """
+    strategy.refresh_from_db()  # what counts is what is stored, not what the caller holds
     _check_complete(strategy)
     with transaction.atomic():
         started = Strategy.objects.filter(pk=strategy.pk, status__in=_STARTABLE).update(
@@ -95,6 +96,7 @@ def exit_now(strategy: Strategy, *, by: By = None) -> Strategy:
         StrategyError: Not active, without a position, or already being exited.
 
     """
+    strategy.refresh_from_db()
     if strategy.position == Strategy.Position.NONE or not strategy.quantity:
         raise StrategyError(f"{strategy} has no position to exit.")
     with transaction.atomic():
@@ -153,7 +155,10 @@ def _check_complete(strategy: Strategy) -> None:
 
 
 def _checked_stop(strategy: Strategy, stop_loss: Decimal) -> Decimal:
-    stop = Decimal(stop_loss)
+    try:
+        stop = Decimal(stop_loss)
+    except (ArithmeticError, TypeError, ValueError):
+        raise StrategyError(f"Stop-loss {stop_loss!r} is not a number.") from None
     if not stop.is_finite() or stop <= 0:
         raise StrategyError(f"Stop-loss {stop_loss} must be above zero.")
     tick = Decimal(strategy.instrument.tick_size)

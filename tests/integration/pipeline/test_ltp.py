@@ -205,7 +205,7 @@ async def test_a_server_in_trouble_never_delays_a_stop_check(server: PrivateValk
     seen: list[Tick] = []
 
     class Monitor:
-        def on_ticks(self, user_id: int, ticks: Sequence[Tick]) -> None:
+        def on_ticks(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
             seen.extend(ticks)
 
         async def on_price_update(self, symbol: str, ltp: Decimal) -> None: ...

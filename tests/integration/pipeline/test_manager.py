@@ -34,7 +34,7 @@ class Pipeline:
     def __init__(self) -> None:
         self.taken: list[tuple[int, Tick]] = []
 
-    def accept(self, user_id: int, ticks: Sequence[Tick]) -> None:
+    def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
         self.taken += [(user_id, tick) for tick in ticks]
 
 

@@ -30,7 +30,7 @@ class Recorder:
         self.flushed = 0
         self._log, self._name, self._poison = log, name, poison
 
-    def on_ticks(self, user_id: int, ticks: Sequence[Tick]) -> None:
+    def on_ticks(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
         self._log.append(self._name)
         for tick in ticks:
             if tick.symbol == self._poison:
@@ -141,7 +141,7 @@ def test_the_figures_add_up(house: House) -> None:
 
 def test_slow_ticks_are_timed_and_logged(house: House, caplog: pytest.LogCaptureFixture) -> None:
     class Slow(Recorder):
-        def on_ticks(self, user_id: int, ticks: Sequence[Tick]) -> None:
+        def on_ticks(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
             house.clock.advance(0.15)
 
     processor = TickProcessor(monitor=Slow([], ""), calendar=Calendar(always=True), clock=house.clock)
