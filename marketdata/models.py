@@ -70,7 +70,10 @@ class Instrument(models.Model):
                 fields=("broker", "exchange", "tradingsymbol"), name="one_row_per_contract"
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=("broker", "tradingsymbol"))]
+        indexes: ClassVar = [
+            models.Index(fields=("broker", "tradingsymbol")),
+            models.Index(fields=("broker", "token")),  # an order book that names contracts by token
+        ]
 
     def __str__(self) -> str:
         return self.symbol

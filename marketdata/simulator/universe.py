@@ -162,7 +162,11 @@ def _strike_step(spot: Decimal) -> Decimal:
 def _currencies(today: date) -> Iterator[_Chain]:
     for name, rate, months, weeks in listed.rows(listed.CURRENCIES):
         monthly = expiries.monthly_on(today, 26, int(months))
-        dates = {d: expiries.week_code(d) for d in expiries.weekly(today, 4, int(weeks))}
+        # No week ends after its month's own expiry: that one takes the week's place.
+        fridays = [
+            d for d in expiries.weekly(today, 4, int(weeks)) if d < expiries.month_day(d.year, d.month, 26)
+        ]
+        dates = {d: expiries.week_code(d) for d in fridays}
         dates |= {d: expiries.month_code(d) for d in monthly}
         options = tuple((d, expiries.month_code(d)) for d in monthly[:3]) if name == "USDINR" else ()
         yield _Chain(

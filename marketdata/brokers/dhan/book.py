@@ -1,0 +1,150 @@
+"""Dhan's orders, positions and quotes in our terms, schema-strict.
+
+Contracts come as segment and security id; ``name`` turns those into symbols. The exact values
+that matter for money are read here only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from marketdata.brokers.dhan.segments import token_of
+from marketdata.domain.errors import BadReply
+from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote
+from marketdata.domain.prices import to_units
+from marketdata.replies import field, mapping, optional_text, price, rows, side, text
+
+PRODUCTS = {"MIS": "INTRADAY", "CNC": "CNC", "NRML": "MARGIN", "MTF": "MTF"}
+"""Our product -> Dhan's."""
+
+_OUR_PRODUCTS = {theirs: ours for ours, theirs in PRODUCTS.items()}
+_STATUSES = {
+    "TRADED": OrderStatus.FILLED,
+    "CANCELLED": OrderStatus.CANCELLED,
+    "EXPIRED": OrderStatus.CANCELLED,
+    "REJECTED": OrderStatus.REJECTED,
+}
+"""All others are stations on the way."""
+
+_IST = timezone(timedelta(hours=5, minutes=30))
+_NEVER = 1980  # the year in which an instrument without a trade was last traded
+
+Name = Callable[[str], str]
+"""Token text -> symbol."""
+
+
+def order_status(word: str) -> OrderStatus:
+    """Return what a status word means."""
+    return _STATUSES.get(word.upper(), OrderStatus.LIVE)
+
+
+def our_product(word: str) -> str:
+    """Return our product; cover and bracket orders, which we do not place, keep Dhan's word."""
+    return _OUR_PRODUCTS.get(word, word)
+
+
+def order_snapshots(reply: Any, name: Name) -> list[OrderSnapshot]:
+    """Read the whole order book; one bad row spoils it, for an order left out looks absent.
+
+    Raises:
+        BadReply: Not of the documented shape.
+
+    """
+    return [order_snapshot(row, name) for row in rows(reply, "orders")]
+
+
+def order_snapshot(row: Any, name: Name) -> OrderSnapshot:
+    """Read one order. Raises ``BadReply``."""
+    status = text(row, "orderStatus")
+    return OrderSnapshot(
+        order_id=text(row, "orderId"),
+        tag=optional_text(row, "correlationId"),
+        symbol=name(_token(row)),
+        side=side(row, "transactionType"),
+        product=our_product(text(row, "productType")),
+        quantity=field(row, "quantity", int),
+        filled_quantity=field(row, "filledQty", int),
+        status=order_status(status),
+        status_text=status,
+        average_price=price(row, "averageTradedPrice") or None,
+        message=optional_text(row, "omsErrorDescription"),
+    )
+
+
+def position_snapshots(positions: Any, holdings: Any, name: Name) -> list[PositionSnapshot]:
+    """Read net positions, with the shares in the demat account that can still be sold.
+
+    What was sold from the holdings today shows as a negative CNC position, and perhaps also as
+    less available: it counts once, by whichever of the two leaves less.
+    """
+    net: dict[tuple[str, str], int] = {}
+    for row in rows(positions, "positions"):
+        key = name(_token(row)), our_product(text(row, "productType"))
+        net[key] = net.get(key, 0) + field(row, "netQty", int)
+    for symbol, available, unpledged in _holdings(holdings, name):
+        today = net.get((symbol, "CNC"), 0)
+        left = min(available, unpledged + min(today, 0))
+        net[symbol, "CNC"] = max(left, 0) + max(today, 0)
+    return [PositionSnapshot(symbol, product, quantity) for (symbol, product), quantity in net.items()]
+
+
+def _holdings(reply: Any, name: Name) -> Iterable[tuple[str, int, int]]:
+    # (symbol, can be sold now, held and not pledged)
+    for row in rows(reply, "holdings"):
+        # "ALL": in both lists; its id is the one of NSE.
+        segment = "BSE_EQ" if text(row, "exchange") == "BSE" else "NSE_EQ"
+        symbol = name(token_of(segment, text(row, "securityId")))
+        total, pledged = field(row, "totalQty", int), field(row, "collateralQty", int)
+        yield symbol, field(row, "availableQty", int), total - pledged
+
+
+def quotes(reply: Any, symbols: Mapping[str, str]) -> dict[str, Quote]:
+    """Read ``/marketfeed/quote``.
+
+    Args:
+        reply: The answer.
+        symbols: What was asked for, by token text.
+
+    Raises:
+        BadReply: Not of the documented shape.
+
+    """
+    found: dict[str, Quote] = {}
+    for segment, of_segment in field(mapping(reply, "quotes"), "data", dict).items():
+        for security_id, row in mapping(of_segment, f"quotes of {segment}").items():
+            symbol = symbols.get(token_of(segment, security_id))
+            if symbol is not None and row:
+                found[symbol] = _quote(symbol, row)
+    return found
+
+
+def _quote(symbol: str, row: Any) -> Quote:
+    day = field(row, "ohlc", dict)
+    return Quote(
+        symbol=symbol,
+        price=to_units(price(row, "last_price")),
+        exchange_time=_exchange_time(row.get("last_trade_time")),
+        day_low=to_units(price(day, "low")) or None,
+        day_high=to_units(price(day, "high")) or None,
+    )
+
+
+def client_id(profile: Any) -> str:
+    """Read the client id of ``/profile``."""
+    return text(profile, "dhanClientId")
+
+
+def _token(row: Any) -> str:
+    return token_of(text(row, "exchangeSegment"), text(row, "securityId"))
+
+
+def _exchange_time(value: Any) -> int | None:
+    if value is None or value == "":
+        return None
+    try:
+        at = datetime.strptime(value, "%d/%m/%Y %H:%M:%S").replace(tzinfo=_IST)
+    except (TypeError, ValueError):
+        raise BadReply(f"last_trade_time: expected DD/MM/YYYY HH:MM:SS, got {value!r}") from None
+    return None if at.year <= _NEVER else int(at.astimezone(UTC).timestamp())

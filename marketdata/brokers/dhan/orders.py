@@ -1,0 +1,83 @@
+"""The order side of a Dhan account: reads through the SDK, writes on our own wire."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from marketdata.asking import in_portions
+from marketdata.brokers.dhan import book
+from marketdata.brokers.dhan.reading import DhanReads
+from marketdata.brokers.dhan.segments import split_token
+from marketdata.brokers.dhan.wire import DhanWire
+from marketdata.domain.errors import UnknownInstrument
+from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Quote
+from marketdata.ports import BrokerConfig, Tokens
+
+QUOTES_PER_CALL = 1000
+QUOTE_SPACING_S = 1.05
+"""Dhan answers one quote request a second."""
+
+
+class DhanGateway:
+    """Implements ``ports.OrderGateway``. Blocking: for worker threads."""
+
+    def __init__(
+        self, config: BrokerConfig, root: str, tokens: Tokens, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._config = config
+        self._root = root
+        self._tokens = tokens
+        self._sleep = sleep
+
+    @cached_property
+    def _reads(self) -> DhanReads:
+        return DhanReads(self._root, self._config)
+
+    def open_wire(self) -> DhanWire:
+        return DhanWire.open(self._root, self._config, self._tokens)
+
+    def orders(self) -> Sequence[OrderSnapshot]:
+        return book.order_snapshots(self._reads.read(self._reads.sdk.get_order_list), self._namer())
+
+    def positions(self) -> Sequence[PositionSnapshot]:
+        positions = self._reads.read(self._reads.sdk.get_positions)
+        return book.position_snapshots(positions, self._reads.holdings(), self._namer())
+
+    def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
+        tokens = {token: symbol for symbol in sorted(symbols) if (token := self._token(symbol))}
+        found: dict[str, Quote] = {}
+        for some in in_portions(list(tokens), QUOTES_PER_CALL, spacing_s=QUOTE_SPACING_S, sleep=self._sleep):
+            found.update(book.quotes(self._quoted(some), tokens))
+        return found
+
+    def account_id(self) -> str:
+        return book.client_id(self._reads.profile())
+
+    def _quoted(self, tokens: Sequence[str]) -> Any:
+        wanted: dict[str, list[int]] = {}
+        for segment, security_id in map(split_token, tokens):
+            wanted.setdefault(segment, []).append(int(security_id))
+        return self._reads.read(lambda: self._reads.sdk.quote_data(wanted))
+
+    def _token(self, symbol: str) -> str | None:
+        try:
+            return self._tokens.token(symbol)
+        except UnknownInstrument:
+            return None
+
+    def _namer(self) -> book.Name:
+        """Return a name giver for one read: each contract is looked up once.
+
+        A contract that is not in our list keeps its token, which is nobody's symbol.
+        """
+        known: dict[str, str] = {}
+
+        def name(token: str) -> str:
+            if token not in known:
+                known[token] = self._tokens.symbol(token) or token
+            return known[token]
+
+        return name

@@ -1,0 +1,143 @@
+"""One order write to Dhan, on a connection of its own.
+
+A market order becomes a limit order at a protected price at Dhan and may rest. A stop-loss
+market order is not held there at all, and never sent.
+Source: DhanHQ v2 documentation, "Orders" and "Annexure".
+"""
+
+from __future__ import annotations
+
+import http
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from marketdata.brokers.dhan.book import PRODUCTS
+from marketdata.brokers.dhan.segments import INDICES, split_token
+from marketdata.domain.orders import OrderRequest, Outcome, RejectClass, WriteResult
+from marketdata.ports import BrokerConfig, Tokens
+from marketdata.single_shot import SingleShot, Write, not_sent, unknown
+
+_SUCCESS = (http.HTTPStatus.OK, http.HTTPStatus.ACCEPTED)
+# Documented as refused before an order exists: authentication, API access, account, IP address.
+_HUMAN = frozenset({"DH-901", "DH-902", "DH-903", "DH-911"})
+_RATE_LIMIT = "DH-904"
+_BY_TEXT = frozenset({"DH-905", "DH-906"})  # input, order
+# Their texts are not documented as a list: what is not recognised here waits for a person.
+_FIX = re.compile(
+    r"tick size|price band|price range|circuit|freeze|lot size|multiple of|execution range|market protection",
+    re.IGNORECASE,
+)
+_WAIT = re.compile(r"too many requests|rate limit|halt|suspended|try again|try after|temporar", re.IGNORECASE)
+
+
+class DhanWire:
+    """An open connection for exactly one write."""
+
+    def __init__(self, shot: SingleShot, path: str, config: BrokerConfig, tokens: Tokens) -> None:
+        self._shot = shot
+        self._path = path
+        self._config = config
+        self._tokens = tokens
+
+    @classmethod
+    def open(cls, root: str, config: BrokerConfig, tokens: Tokens) -> DhanWire:
+        """Connect and send nothing. Raises ``BrokerUnavailable``."""
+        return cls(SingleShot.open(root), urlsplit(root).path, config, tokens)
+
+    def place(self, request: OrderRequest) -> WriteResult:
+        """Send one order."""
+        try:
+            body = order_body(request, self._tokens.token(request.symbol), self._config.client_id)
+        except Exception as exc:  # noqa: BLE001 - whatever it was, the database among it: nothing has left
+            return not_sent(str(exc))
+        return self._send("POST", "/orders", json.dumps(body).encode())
+
+    def cancel(self, order_id: str) -> WriteResult:
+        """Ask for one order to be cancelled."""
+        return self._send("DELETE", f"/orders/{quote(order_id, safe='')}", b"")
+
+    def close(self) -> None:
+        """Close the connection. Safe to call twice."""
+        self._shot.close()
+
+    def _send(self, method: str, path: str, body: bytes) -> WriteResult:
+        headers = {
+            "Accept": "application/json",
+            "access-token": self._config.access_token.reveal(),
+            "client-id": self._config.client_id,
+        }
+        if body:
+            headers["Content-Type"] = "application/json"
+        return self._shot.send(Write(method, self._path + path, headers, body), classify)
+
+
+def order_body(request: OrderRequest, token: str, client_id: str) -> dict[str, Any]:
+    """Return the fields of a day order.
+
+    Raises:
+        ValueError: Dhan could not take this request at all.
+
+    """
+    segment, security_id = split_token(token)
+    if segment == INDICES:
+        raise ValueError(f"{request.symbol} is an index: it cannot be traded")
+    if request.quantity <= 0:
+        raise ValueError(f"quantity {request.quantity}: expected more than zero")
+    if not re.fullmatch(r"[A-Za-z0-9 _-]{1,30}", request.tag):
+        raise ValueError(f"tag {request.tag!r}: expected 1 to 30 letters, digits, spaces, _ and -")
+    if request.product not in PRODUCTS:
+        raise ValueError(f"product {request.product!r}: expected one of {', '.join(PRODUCTS)}")
+    return {
+        "dhanClientId": client_id, "correlationId": request.tag, "transactionType": request.side.value,
+        "exchangeSegment": segment, "productType": PRODUCTS[request.product],
+        "orderType": "MARKET" if request.limit_price is None else "LIMIT", "validity": "DAY",
+        "securityId": security_id, "quantity": request.quantity, "disclosedQuantity": 0,
+        "price": float(request.limit_price or 0), "triggerPrice": 0.0, "afterMarketOrder": False,
+    }  # fmt: skip
+
+
+def classify(status: int, body: bytes) -> WriteResult:
+    """Say what a reply proves. Only the documented shapes prove anything; the rest is UNKNOWN."""
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError):
+        return unknown(status, "its body is not JSON")
+    if not isinstance(reply, dict):
+        return unknown(status, "its body is not a JSON object")
+    if status in _SUCCESS and "errorCode" not in reply:
+        order_id = reply.get("orderId")
+        if isinstance(order_id, str) and order_id and isinstance(reply.get("orderStatus"), str):
+            return WriteResult(Outcome.ACKED, order_id)
+        return unknown(status, "it has no order id")
+    return _refusal(status, reply)
+
+
+def _refusal(status: int, reply: Mapping[str, Any]) -> WriteResult:
+    code, message = reply.get("errorCode"), reply.get("errorMessage")
+    if (
+        not isinstance(code, str)
+        or not isinstance(message, str)
+        or not isinstance(reply.get("errorType"), str)
+    ):
+        return unknown(status, "its body is not of the documented shape")
+    text = f"{code}: {message}"
+    # 5xx comes from behind the point where an order may have been booked already.
+    reject_class = _reject_class(code, message) if 400 <= status < 500 else None
+    if reject_class is None:
+        return unknown(status, text)
+    return WriteResult(Outcome.REJECTED, message=text, reject_class=reject_class)
+
+
+def _reject_class(code: str, message: str) -> RejectClass | None:
+    if code in _HUMAN:
+        return RejectClass.HUMAN
+    if code == _RATE_LIMIT:  # refused at the door: such requests are not orders
+        return RejectClass.WAIT
+    if code not in _BY_TEXT:
+        return None
+    if _FIX.search(message):
+        return RejectClass.FIX
+    return RejectClass.WAIT if _WAIT.search(message) else RejectClass.HUMAN
