@@ -98,6 +98,10 @@ def test_prices_flow_and_sigterm_drains(market: House, account: BrokerAccount, u
     assert kinds == ["connected", "disconnected"]
 
 
+def exits() -> list[str]:
+    return [row.concern or row.state for row in Exit.objects.all()]
+
+
 def worker() -> str:
     return Listener.objects.get().worker
 
@@ -128,7 +132,7 @@ def test_with_redis_killed_a_stop_still_exits(market: House, account: BrokerAcco
         eventually(is_connected, timeout=20)
         market.valkey.kill()
         market.simulator.control.set_price(INFY, "1449.95")
-        eventually(lambda: Exit.objects.filter(state="done").exists(), timeout=10)
+        eventually(lambda: exits() == ["done"], timeout=10)
 
 
 def test_with_redis_frozen_a_stop_still_exits_at_once(market: House, account: BrokerAccount) -> None:
@@ -154,7 +158,7 @@ def test_a_dropped_feed_comes_back_subscribed_and_the_gap_is_judged(
         market.simulator.control.fault("refuse", times=2)
         market.simulator.control.drop()
         market.simulator.control.set_price(INFY, "1440.00")
-        eventually(lambda: Exit.objects.filter(state="done").exists(), timeout=20)
+        eventually(lambda: exits() == ["done"], timeout=20)
     assert "disconnected" in ListenerEvent.objects.values_list("kind", flat=True)
 
 
