@@ -31,7 +31,9 @@ def required(name: str, *, debug: bool, development: str) -> str:
         return value
     if debug:
         return development
-    raise ImproperlyConfigured(f"{name} is not set: set it in the environment or in .env (or DEBUG=1 to develop)")
+    raise ImproperlyConfigured(
+        f"{name} is not set: set it in the environment or in .env (or DEBUG=1 to develop)"
+    )
 
 
 def root(name: str, default: str, *, schemes: tuple[str, ...]) -> str:

@@ -180,6 +180,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         # At INFO these print request URLs, and a broker's carry its access token.
-        name: {"level": "WARNING"} for name in ("urllib3", "websockets", "httpx", "aiohttp.access")
+        name: {"level": "WARNING"}
+        for name in ("urllib3", "websockets", "httpx", "aiohttp.access")
     },
 }
