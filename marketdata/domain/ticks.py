@@ -30,6 +30,8 @@ class Tick:
             connection. Brokers answer a subscription with their last known value.
         bid: Best bid in units; None when the packet has no depth, 0 when there is no bid.
         ask: Best ask in units; None when the packet has no depth, 0 when there is no ask.
+        is_trade_time: ``exchange_time`` is that of the last trade, not of the packet. An old one
+            then tells that nothing traded since, not that the packet is old.
 
     """
 
@@ -40,3 +42,4 @@ class Tick:
     is_first: bool = False
     bid: int | None = None
     ask: int | None = None
+    is_trade_time: bool = False
