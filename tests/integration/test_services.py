@@ -65,7 +65,7 @@ def test_starting_again_is_a_new_arming(strategy):
 def test_moving_the_stop_of_an_active_strategy_is_a_new_arming(strategy):
     update_stop(start_strategy(strategy), Decimal("1410.05"))
     assert (strategy.stop_loss, strategy.epoch, strategy.status) == (Decimal("1410.05"), 2, "active")
-    assert StrategyEvent.objects.last().detail["from"] == "1400.00"
+    assert StrategyEvent.objects.get(kind="stop_moved").detail["from"] == "1400.00"
 
 
 @pytest.mark.parametrize("stop", ["0", "-1", "NaN", "Infinity", "1400.03", "much"])
