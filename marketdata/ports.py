@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from marketdata.domain.instruments import Contract
@@ -120,6 +121,83 @@ class BrokerAdapter(Protocol):
     instruments_per_connection: int
 
     def gateway(self, config: BrokerConfig, tokens: Tokens) -> OrderGateway: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserLogin:
+    """Logging in on the broker's own page, which sends the browser back to our callback.
+
+    Attributes:
+        title: What the way is called.
+        hint: What a person should know before.
+        returns_state: The broker hands back the ``state`` it was given. Where it does not,
+            the browser's session alone says whose login it was.
+
+    """
+
+    title: str
+    hint: str
+    returns_state: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoginField:
+    """One thing to type. It is never stored; ``secret`` keeps it off the screen too."""
+
+    name: str
+    label: str
+    secret: bool = True
+    digits: int = 0  # exactly so many digits; 0: any text
+
+
+@dataclass(frozen=True, slots=True)
+class TypedLogin:
+    """Logging in by typing into a form of ours."""
+
+    name: str
+    title: str
+    hint: str
+    fields: Sequence[LoginField]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a broker says of a token that works.
+
+    Attributes:
+        client_id: Whose it is.
+        expires_at: When it dies at the latest; timezone-aware.
+
+    """
+
+    client_id: str
+    expires_at: datetime
+
+
+class Login(Protocol):
+    """How a person logs in at one broker. Blocking; every method raises ``BrokerError``.
+
+    Nothing here is stored: a token is taken only after ``check`` has seen it work.
+    """
+
+    browser: BrowserLogin | None
+    typed: Sequence[TypedLogin]
+
+    def address(self, config: BrokerConfig, state: str) -> str:
+        """Return where the browser goes to log in."""
+        ...
+
+    def exchange(self, config: BrokerConfig, answer: Mapping[str, str]) -> Secret:
+        """Return the access token for what the callback was called with."""
+        ...
+
+    def by_typing(self, config: BrokerConfig, way: str, typed: Mapping[str, str]) -> Secret:
+        """Return the access token for what was typed into the form ``way``."""
+        ...
+
+    def check(self, config: BrokerConfig, now: datetime) -> Checked:
+        """Ask whose the config's token is and how long it lives; raises ``LoginExpired``."""
+        ...
 
 
 class LiveChannel(Protocol):

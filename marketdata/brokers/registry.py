@@ -11,7 +11,7 @@ from marketdata.brokers.endpoints import Endpoint
 from marketdata.domain.errors import UnknownBroker
 
 if TYPE_CHECKING:
-    from marketdata.ports import BrokerAdapter
+    from marketdata.ports import BrokerAdapter, Login
     from marketdata.simulator.market import Surface
 
 BROKERS = ("zerodha", "dhan")
@@ -32,6 +32,18 @@ def adapter(broker: str) -> BrokerAdapter:
     if broker not in BROKERS:
         raise UnknownBroker(f"unknown broker {broker!r}: registered are {', '.join(BROKERS)}")
     return cast("BrokerAdapter", import_module(f"marketdata.brokers.{broker}.adapter").ADAPTER)
+
+
+def login(broker: str) -> Login:
+    """Return how one logs in at a broker; imports no SDK.
+
+    Raises:
+        UnknownBroker: Not registered.
+
+    """
+    if broker not in BROKERS:
+        raise UnknownBroker(f"unknown broker {broker!r}: registered are {', '.join(BROKERS)}")
+    return cast("Login", import_module(f"marketdata.brokers.{broker}.login").LOGIN)
 
 
 def endpoints(broker: str) -> Mapping[str, Endpoint]:
