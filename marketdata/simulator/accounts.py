@@ -144,9 +144,9 @@ class Accounts:
         """Create an account or replace the credentials of one; what is not given is made up."""
         account = Account(
             client_id,
-            api_key or self._text("key", client_id)[:16],
-            api_secret or self._text("secret", client_id),
-            access_token or self._text("token", client_id),
+            api_key or self.made_up("key", client_id)[:16],
+            api_secret or self.made_up("secret", client_id),
+            access_token or self.made_up("token", client_id),
             redirect_url,
         )
         if known := self._by_id.get(client_id):
@@ -184,7 +184,7 @@ class Accounts:
     def mint(self, client_id: str) -> str:
         """Return a new access token; the one before is dead."""
         account = self.get(client_id)
-        account.access_token = self._text("token", client_id)
+        account.access_token = self.made_up("token", client_id)
         return account.access_token
 
     def kill(self, client_id: str) -> None:
@@ -193,11 +193,11 @@ class Accounts:
 
     def request_token(self, client_id: str) -> str:
         """Return a token for one exchange into a session."""
-        token = self._text("request", client_id)
+        token = self.made_up("request", client_id)
         self.get(client_id).request_tokens.add(token)
         return token
 
-    def _text(self, purpose: str, client_id: str) -> str:
+    def made_up(self, purpose: str, client_id: str) -> str:
         """Return the next made-up credential: a seed gives the same ones in every run."""
         self._issued += 1
         text = f"{self._seed}:{purpose}:{client_id}:{self._issued}"

@@ -21,7 +21,8 @@ class RunningSimulator:
     Attributes:
         env: The variables that send the house to it, ``DEBUG`` among them.
         control: Prices, accounts, faults, ledger.
-        ready: What it said when it was ready: ``demo`` has the credentials of DEMO01.
+        ready: What it said when it was ready: ``demo`` has the credentials of DEMO01, ``demos``
+            those of each broker's own.
         process: The child itself.
 
     """
@@ -42,6 +43,19 @@ class RunningSimulator:
     @property
     def feed_root(self) -> str:
         return self.env["KITE_FEED_ROOT"]
+
+    @property
+    def dhan_api_root(self) -> str:
+        return self.env["DHAN_API_ROOT"]
+
+    @property
+    def dhan_feed_root(self) -> str:
+        return self.env["DHAN_FEED_ROOT"]
+
+    @property
+    def dhan_demo(self) -> Mapping[str, str]:
+        demo: Mapping[str, str] = self.ready["demos"]["dhan"]
+        return demo
 
     @property
     def demo(self) -> Mapping[str, str]:
@@ -72,12 +86,17 @@ def start_simulator(tmp_path: Path, *, rate: float = 0, **options: object) -> It
 
 def simulator_environment() -> dict[str, str]:
     """Return the variables of a simulator on ports that are free now."""
-    api, feed, control = free_ports(3)
+    api, feed, control, dhan, dhan_feed, dhan_orders = free_ports(6)
     return {
         "DEBUG": "1",
         "KITE_API_ROOT": f"http://127.0.0.1:{api}",
         "KITE_FEED_ROOT": f"ws://127.0.0.1:{feed}",
         "KITE_LOGIN_ROOT": f"http://127.0.0.1:{api}/connect/login",
+        "DHAN_API_ROOT": f"http://127.0.0.1:{dhan}/v2",
+        "DHAN_FEED_ROOT": f"ws://127.0.0.1:{dhan_feed}",
+        "DHAN_ORDER_FEED_ROOT": f"ws://127.0.0.1:{dhan_orders}",
+        "DHAN_AUTH_ROOT": f"http://127.0.0.1:{dhan}",
+        "DHAN_INSTRUMENTS_URL": f"http://127.0.0.1:{dhan}/api-data/api-scrip-master.csv",
         "SIMULATOR_CONTROL": f"http://127.0.0.1:{control}",
     }
 

@@ -1,0 +1,85 @@
+"""One request to Dhan: who asks, for what, and how often that is allowed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from aiohttp import web
+
+from marketdata.brokers.dhan.simulated.catalogue import Catalogue, Security
+from marketdata.brokers.dhan.simulated.errors import DhanError, dead_token, too_many
+from marketdata.brokers.dhan.simulated.sessions import Sessions
+from marketdata.domain.clock import Clock
+from marketdata.simulator import calls
+from marketdata.simulator.accounts import Account
+
+_ORDERS = frozenset({"place", "modify", "cancel"})
+# (requests, seconds) that are allowed
+_LIMITS = {
+    "orders": ((10, 1.0), (250, 60.0), (1_000, 3_600.0), (7_000, 86_400.0)),
+    "quotes": ((1, 1.0),),
+    "others": ((20, 1.0),),
+}
+
+
+@dataclass(slots=True)
+class Call(calls.Call):
+    """A request that was let in, with its JSON."""
+
+    catalogue: Catalogue
+    sessions: Sessions
+    form: Mapping[str, Any]
+
+    @property
+    def account(self) -> Account:
+        if self.caller is None:
+            raise dead_token()
+        return self.caller
+
+    def security(self, symbol: str) -> Security:
+        return self.catalogue.by_symbol[symbol]
+
+    def query(self, name: str) -> str:
+        return self.request.query.get(name, "")
+
+
+def caller(request: web.Request, sessions: Sessions) -> Account | None:
+    """Return whose token the request carries; naming another client with it spoils it."""
+    account = sessions.by_token(request.headers.get("access-token", ""))
+    named = request.headers.get("client-id") or request.headers.get("dhanClientId")
+    return account if account is not None and named in (None, account.client_id) else None
+
+
+async def form(request: web.Request) -> Mapping[str, Any]:
+    """Return a request's JSON object, numbers exact; empty when there is no body.
+
+    Raises:
+        DhanError: A body that is none.
+
+    """
+    text = await request.text()
+    try:
+        found = json.loads(text, parse_float=Decimal) if text else {}
+    except ValueError:
+        raise DhanError("Request body is not JSON.") from None
+    if not isinstance(found, dict):
+        raise DhanError("Request body is not a JSON object.")
+    return found
+
+
+class Limiter:
+    """Requests per account, as documented."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._windows = calls.Windows(clock)
+
+    def check(self, client_id: str, operation: str) -> None:
+        """Count a request; raises ``DhanError`` when it is one too many."""
+        bucket = "orders" if operation in _ORDERS else "quotes" if operation == "quotes" else "others"
+        for limit, window_s in _LIMITS[bucket]:
+            if not self._windows.admits(client_id, f"{bucket}/{window_s}", limit, window_s):
+                raise too_many()
