@@ -1,0 +1,196 @@
+"""Dhan's answers in our terms, and nothing guessed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketdata.brokers.dhan import book
+from marketdata.domain.errors import BadReply
+from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote, Side
+
+REST = Path(__file__).parents[2] / "data" / "dhan" / "rest"
+NAMES = {"NSE_EQ:11536": "NSE:TCS", "NSE_EQ:3045": "NSE:SBIN", "BSE_EQ:500112": "BSE:SBIN",
+         "NSE_FNO:35001": "NFO:NIFTY26NOVFUT"}  # fmt: skip
+
+
+def name(token: str) -> str:
+    return NAMES.get(token, token)
+
+
+def documented() -> dict[str, Any]:
+    (row,) = json.loads((REST / "order_object.json").read_text())
+    return dict(row)
+
+
+def order(**changes: Any) -> OrderSnapshot:
+    return book.order_snapshot({**documented(), **changes}, name)
+
+
+def test_the_documented_order() -> None:
+    assert order() == OrderSnapshot(
+        "112111182198", "123abc678", "NSE:TCS", Side.BUY, "MIS", 5, 0, OrderStatus.LIVE, "PENDING"
+    )
+
+
+def test_a_filled_order() -> None:
+    filled = order(orderStatus="TRADED", filledQty=5, averageTradedPrice=3345.8)
+    assert (filled.status, filled.filled_quantity) == (OrderStatus.FILLED, 5)
+    assert filled.average_price == Decimal("3345.8")
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("TRADED", OrderStatus.FILLED),
+        ("CANCELLED", OrderStatus.CANCELLED),
+        ("EXPIRED", OrderStatus.CANCELLED),
+        ("REJECTED", OrderStatus.REJECTED),
+        *((word, OrderStatus.LIVE) for word in (
+            "TRANSIT", "PENDING", "PART_TRADED", "MODIFIED", "TRIGGERED", "INACTIVE", "CONFIRM", "CLOSED", "NEW WORD",
+        )),
+    ],
+)  # fmt: skip
+def test_only_four_words_are_final(word: str, status: OrderStatus) -> None:
+    snapshot = order(orderStatus=word)
+    assert (snapshot.status, snapshot.status_text) == (status, word)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("INTRADAY", "MIS"), ("CNC", "CNC"), ("MARGIN", "NRML"), ("MTF", "MTF"), ("CO", "CO"), ("BO", "BO")],
+)
+def test_products_have_our_words(theirs: str, ours: str) -> None:
+    assert order(productType=theirs).product == ours
+
+
+def test_a_rejected_order_says_why() -> None:
+    assert order(orderStatus="REJECTED", omsErrorDescription="RMS: no").message == "RMS: no"
+
+
+def test_an_order_of_others_has_no_tag_and_a_contract_we_do_not_list_keeps_its_token() -> None:
+    snapshot = order(correlationId=None, securityId="999999")
+    assert (snapshot.tag, snapshot.symbol) == ("", "NSE_EQ:999999")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("orderId", None), ("orderId", ""), ("orderId", 5), ("orderStatus", None), ("quantity", "5"),
+        ("quantity", True), ("filledQty", None), ("transactionType", "HOLD"), ("averageTradedPrice", "1.5"),
+        ("averageTradedPrice", float("nan")), ("exchangeSegment", ""), ("securityId", 11536), ("productType", 1),
+        ("correlationId", 7),
+    ],
+)  # fmt: skip
+def test_a_wrong_field_is_named(field: str, value: Any) -> None:
+    with pytest.raises(BadReply, match=field):
+        order(**{field: value})
+
+
+@pytest.mark.parametrize("reply", [None, {}, {"data": []}, "", [None], ["x"], [documented(), {}]])
+def test_one_bad_row_spoils_the_book(reply: Any) -> None:
+    with pytest.raises(BadReply):
+        book.order_snapshots(reply, name)
+
+
+def position(token: str, product: str, quantity: int) -> dict[str, Any]:
+    segment, _, security_id = token.partition(":")
+    return {
+        "exchangeSegment": segment, "securityId": security_id, "productType": product, "netQty": quantity,
+        "positionType": "LONG" if quantity > 0 else "SHORT",
+    }  # fmt: skip
+
+
+def holding(total: int, available: int, *, pledged: int = 0, exchange: str = "ALL") -> dict[str, Any]:
+    security_id = "500112" if exchange == "BSE" else "3045"
+    return {"exchange": exchange, "securityId": security_id, "totalQty": total, "availableQty": available,
+            "collateralQty": pledged}  # fmt: skip
+
+
+def test_positions_are_signed_and_named() -> None:
+    rows = [position("NSE_FNO:35001", "MARGIN", -75), position("NSE_EQ:11536", "INTRADAY", 10)]
+    assert book.position_snapshots(rows, [], name) == [
+        PositionSnapshot("NFO:NIFTY26NOVFUT", "NRML", -75),
+        PositionSnapshot("NSE:TCS", "MIS", 10),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("held", "today", "sellable"),
+    [
+        (holding(10, 10), None, 10),
+        (holding(10, 6), -4, 6),  # the sale shows in both
+        (holding(10, 10), -4, 6),  # the sale shows in the position only
+        (holding(10, 6), None, 6),
+        (holding(10, 5, pledged=5), None, 5),
+        (holding(10, 5, pledged=5), -2, 3),
+        (holding(10, 0, pledged=10), -3, 0),
+        (holding(10, 10), 5, 15),
+        (holding(10, 10), -12, 0),
+        (holding(10, 10, exchange="NSE"), None, 10),
+    ],
+)
+def test_delivered_shares_count_once_and_never_too_many(
+    held: dict[str, Any], today: int | None, sellable: int
+) -> None:
+    positions = [] if today is None else [position("NSE_EQ:3045", "CNC", today)]
+    assert book.position_snapshots(positions, [held], name) == [PositionSnapshot("NSE:SBIN", "CNC", sellable)]
+
+
+def test_a_share_held_at_bse_only_is_bses() -> None:
+    assert book.position_snapshots([], [holding(3, 3, exchange="BSE")], name) == [
+        PositionSnapshot("BSE:SBIN", "CNC", 3)
+    ]
+
+
+@pytest.mark.parametrize("reply", [None, {}, [{}], [position("NSE_EQ:1", "CNC", 1) | {"netQty": 1.5}]])
+def test_positions_of_another_shape_are_refused(reply: Any) -> None:
+    with pytest.raises(BadReply):
+        book.position_snapshots(reply, [], name)
+
+
+@pytest.mark.parametrize("reply", [None, {}, [{}], [holding(1, 1) | {"availableQty": None}]])
+def test_holdings_of_another_shape_are_refused(reply: Any) -> None:
+    with pytest.raises(BadReply):
+        book.position_snapshots([], reply, name)
+
+
+QUOTED = {"last_price": 3345.05, "last_trade_time": "23/11/2026 11:59:58",
+          "ohlc": {"open": 1, "high": 3400.0, "low": 3300.95, "close": 2}}  # fmt: skip
+
+
+def quoted(row: Any, *, segment: str = "NSE_EQ", security_id: str = "11536") -> dict[str, Quote]:
+    return book.quotes({"data": {segment: {security_id: row}}, "status": "success"}, NAMES)
+
+
+def test_a_quote_is_exact_and_its_time_indias() -> None:
+    at = datetime(2026, 11, 23, 6, 29, 58, tzinfo=UTC)
+    assert quoted(QUOTED) == {
+        "NSE:TCS": Quote("NSE:TCS", 33450500000, int(at.timestamp()), 33009500000, 34000000000)
+    }
+
+
+@pytest.mark.parametrize("never", [None, "", "01/01/1980 00:00:00"])
+def test_no_trade_yet_is_no_time(never: str | None) -> None:
+    assert quoted(QUOTED | {"last_trade_time": never})["NSE:TCS"].exchange_time is None
+
+
+def test_what_was_not_asked_for_is_no_quote() -> None:
+    assert quoted(QUOTED, security_id="7") == quoted({}) == {}
+
+
+@pytest.mark.parametrize(
+    "row", [{"last_price": 1}, QUOTED | {"last_price": "1"}, QUOTED | {"last_trade_time": "noon"}, 5]
+)
+def test_a_quote_of_another_shape_is_refused(row: Any) -> None:
+    with pytest.raises(BadReply):
+        quoted(row)
+
+
+def test_the_documented_profile_says_who() -> None:
+    assert book.client_id(json.loads((REST / "profile.json").read_text())) == "1100003626"
