@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Protocol
 
 import pytest
@@ -35,6 +36,9 @@ class Book:
 
     def symbol(self, token: str) -> str | None:
         return SELL.symbol if token == "NSE_EQ:2031" else None
+
+    def tick_size(self, symbol: str) -> Decimal | None:
+        return Decimal("0.05") if symbol == SELL.symbol else None
 
 
 class Open(Protocol):
