@@ -22,12 +22,13 @@ from marketdata.domain.clock import Clock
 from marketdata.domain.errors import BadReply, BrokerError, BrokerUnavailable, LoginExpired, UnknownBroker
 from marketdata.domain.sessions import IST
 from marketdata.hints import hint
-from marketdata.models import BrokerAccount, ListenerEvent
+from marketdata.models import BrokerAccount, Listener, ListenerEvent
 from marketdata.ports import BrokerConfig, Checked, Login
 from marketdata.secret import MASK, Secret
 
 logger = logging.getLogger(__name__)
 
+LOGGED_IN = "logged_in"
 _SHORTEST_SECRET = 4
 """Shorter texts are words of every message, and give nothing away."""
 Obtain = Callable[[Login, BrokerConfig], Secret]
@@ -55,6 +56,15 @@ def token_life(account: BrokerAccount, now: datetime) -> TokenLife:
     if account.token_expires_at <= now:
         return TokenLife(f"Login expired at {until}", holds=False)
     return TokenLife(f"Logged in until {until}", holds=True)
+
+
+def is_refused(account: BrokerAccount) -> bool:
+    """Tell whether the listener was turned away since the last login."""
+    listener = Listener.objects.filter(account=account, state=Listener.State.LOGIN_NEEDED).first()
+    if listener is None or listener.reported_at is None:
+        return listener is not None
+    later = ListenerEvent.objects.filter(account=account, kind=LOGGED_IN, at__gte=listener.reported_at)
+    return not later.exists()
 
 
 def moment_text(moment: datetime, now: datetime) -> str:
@@ -151,7 +161,7 @@ class Logins:
             row.save(update_fields=["access_token", "token_expires_at", "client_id"])
             until = moment_text(checked.expires_at, now)
             detail = {"text": f"until {until}", "by": by.get_username()}
-            ListenerEvent.objects.create(account=row, at=now, kind="logged_in", detail=detail)
+            ListenerEvent.objects.create(account=row, at=now, kind=LOGGED_IN, detail=detail)
             transaction.on_commit(hint, robust=True)
         logger.info("%s account %s: logged in until %s", config.broker, config.account_id, until)
         return row

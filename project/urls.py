@@ -24,5 +24,6 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("health/websocket", health.health_websocket, name="health-websocket"),
+    path("brokers/", include("marketdata.urls")),
     path("", include("strategies.live.urls")),
 ]
