@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.db.models import F, Model, QuerySet
+from django.db.models import Case, F, Model, QuerySet, When
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
 
+from marketdata.logins import LoginError, Logins, token_life
 from marketdata.models import (
     BrokerAccount,
     Instrument,
@@ -43,7 +47,7 @@ class ReadOnly(_Admin):
 class ListenerActions(_Admin):
     """Start, stop and restart: wishes in the database, which the listeners carry out within 2 s."""
 
-    actions = ("start_listeners", "stop_listeners", "restart_listeners")
+    actions: tuple[str, ...] = ("start_listeners", "stop_listeners", "restart_listeners")
 
     def accounts(self, queryset: QuerySet[Any]) -> QuerySet[BrokerAccount]:
         """Return the accounts of the chosen rows."""
@@ -84,6 +88,7 @@ class BrokerAccountAdmin(ListenerActions):
         "desired_state",
         "state",
         "token",
+        "log_in",
         "live",
         "paper",
     )
@@ -91,13 +96,14 @@ class BrokerAccountAdmin(ListenerActions):
     list_select_related = ("user", "listener")
     search_fields = ("name", "client_id", "user__username")
     autocomplete_fields = ("user",)
-    readonly_fields = ("generation", "state", "token")
+    readonly_fields = ("generation", "state", "token", "log_in")
+    actions = (*ListenerActions.actions, "check_logins")
     fieldsets = (
         (None, {"fields": ("user", "broker", "name", "client_id")}),
         (
             "Credentials",
             {
-                "fields": ("api_key", "api_secret", "access_token", "token_expires_at", "token"),
+                "fields": ("api_key", "api_secret", "access_token", "token_expires_at", "token", "log_in"),
                 "description": "Stored encrypted and never shown again. Leave a box empty to keep what is stored.",
             },
         ),
@@ -113,13 +119,30 @@ class BrokerAccountAdmin(ListenerActions):
         listener = getattr(account, "listener", None)
         return "not reported yet" if listener is None else str(listener.get_state_display())
 
-    @admin.display(description="access token")
+    @admin.display(description="login")
     def token(self, account: BrokerAccount) -> str:
-        if not account.access_token:
-            return "not set"
-        return (
-            "stored" if account.token_expires_at is None else f"until {account.token_expires_at:%d %b %H:%M}"
-        )
+        return token_life(account, timezone.now()).text
+
+    @admin.display(description="log in")
+    def log_in(self, account: BrokerAccount) -> str:
+        """Link to the login page, for it is the owner's alone."""
+        if not getattr(account, "is_own", False):
+            return f"only {account.user} can" if account.pk else "once it is saved"
+        return format_html('<a href="{}">Log in</a>', reverse("broker-account", args=[account.pk]))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        own = Case(When(user=request.user.pk, then=True), default=False)
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.annotate(is_own=own)
+
+    @admin.action(description="Check logins at the broker", permissions=["run"])
+    def check_logins(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for account in queryset:
+            try:
+                known = token_life(Logins().check(account), timezone.now())
+                self.message_user(request, f"{account}: {known.text}.", messages.SUCCESS)
+            except LoginError as exc:
+                self.message_user(request, f"{account}: {exc}", messages.ERROR)
 
 
 @admin.register(Instrument)

@@ -13,8 +13,10 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, F, Prefetch
+from django.urls import reverse
 
 from marketdata.domain.sessions import Calendar
+from marketdata.logins import token_life
 from marketdata.models import BrokerAccount, Instrument, Listener, ListenerEvent, Subscription
 from marketdata.subscriptions import watch_holder
 from marketdata.wanted import read_calendar
@@ -67,7 +69,7 @@ def read_state(user_id: int, now: datetime) -> State:
         strategies=[strategy_row(row, market) for row in _strategies(user_id)],
         watch=[_watch_row(row, market) for row in _watched(user_id)],
         exits=[_exit_row(row) for row in _exits(user_id)],
-        listeners=[_listener_row(account, feed_trouble(account, now)) for account in _accounts(user_id)],
+        listeners=[_listener_row(account, now) for account in _accounts(user_id)],
         events=_events(user_id),
     )
 
@@ -86,7 +88,8 @@ def feed_trouble(account: BrokerAccount, now: datetime) -> str:
     listener = getattr(account, "listener", None)
     if listener is None or listener.reported_at is None or now - listener.reported_at > REPORT_AGE:
         return NOT_RUNNING
-    if listener.state == Listener.State.LOGIN_NEEDED:
+    # With an expired login the feed may still tick, but no exit would be taken.
+    if listener.state == Listener.State.LOGIN_NEEDED or not token_life(account, now).holds:
         return "the broker's login has expired: log in at the broker again"
     return "" if listener.state == Listener.State.CONNECTED else "the feed is not connected"
 
@@ -184,11 +187,13 @@ def _accounts(user_id: int) -> Iterable[BrokerAccount]:
     return own.annotate(wanted_count=wanted).order_by("pk")
 
 
-def _listener_row(account: BrokerAccount, trouble: str) -> Row:
+def _listener_row(account: BrokerAccount, now: datetime) -> Row:
     listener: Listener | None = getattr(account, "listener", None)
     running = account.desired_state == BrokerAccount.DesiredState.RUNNING
     said = words.listener_words(listener, wanted=running)
-    silent = running and trouble == NOT_RUNNING
+    silent = running and feed_trouble(account, now) == NOT_RUNNING
+    life = token_life(account, now)
+    refused = not silent and listener is not None and listener.state == Listener.State.LOGIN_NEEDED
     return {
         "id": account.pk,
         "name": str(account),
@@ -200,6 +205,10 @@ def _listener_row(account: BrokerAccount, trouble: str) -> Row:
         "connected": not silent and listener is not None and listener.state == Listener.State.CONNECTED,
         "subscribed": 0 if silent or listener is None else listener.subscription_count,
         "wanted": getattr(account, "wanted_count", 0),
+        "login": "Login no longer accepted" if refused and life.holds else life.text,
+        "logged_in": life.holds and not refused,
+        "account_url": reverse("broker-account", args=[account.pk]),
+        "login_url": reverse("broker-login", args=[account.pk]),
         "last_tick_at": None if listener is None else milliseconds(listener.last_tick_at),
         "reconnects": 0 if listener is None else listener.reconnect_attempts,
         "error": "" if listener is None else listener.last_error,

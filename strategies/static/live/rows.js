@@ -96,6 +96,10 @@ function listener(element, row, desk) {
   setText(cell.state, row.state);
   setData(cell.state, "tone", row.tone);
   cell.state.hidden = row.connected; // the facts below say so
+  fact(cell.login, row.logged_in, row.login);
+  cell.again.hidden = row.logged_in;
+  cell.name.href = row.account_url;
+  cell.login_link.href = row.login_url;
   fact(cell.connected, row.connected, row.connected ? "Connected" : "Not connected");
   fact(cell.subscribed, row.subscribed > 0 && row.subscribed >= row.wanted, `${row.subscribed} of ${row.wanted} subscribed`);
   fact(cell.ticking, ticking, ticking ? "Ticking" : since === null ? "No tick yet" : `Last tick ${format.age(since)}`);
