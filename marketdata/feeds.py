@@ -90,7 +90,7 @@ class AccountFeed:
         self._pipeline = pipeline
         self._hooks = hooks
         self._clock = clock
-        self._tokens = FeedTokens({})
+        self._tokens = FeedTokens({}, {})
         self._listener: MarketDataListener | None = None
         self._running: WantedFeed | None = None  # what the listener was last brought to
         self._changed = asyncio.Event()
@@ -177,7 +177,7 @@ class AccountFeed:
 
     def _build(self, wanted: WantedFeed) -> MarketDataListener:
         account_id = wanted.config.account_id
-        self._tokens = FeedTokens(wanted.tokens)
+        self._tokens = FeedTokens(wanted.tokens, wanted.tick_sizes)
         listener = self._adapter.listener_class(
             wanted.user_id, wanted.config, tokens=self._tokens, clock=self._clock
         )
@@ -193,14 +193,15 @@ class AccountFeed:
         modes = self._within_limit(wanted.modes)
         before = {} if self._running is None else self._within_limit(self._running.modes)
         # Tokens of what is on its way out stay known until it is out.
-        self._tokens.replace({**(self._running.tokens if self._running else {}), **wanted.tokens})
+        leaving = self._running.tokens if self._running else {}
+        self._tokens.replace({**leaving, **wanted.tokens}, wanted.tick_sizes)
         await listener.unsubscribe([symbol for symbol in before if symbol not in modes])
         for mode in FeedMode:
             if changed := [
                 name for name, its in modes.items() if its is mode and before.get(name) is not mode
             ]:
                 await listener.subscribe(changed, mode)
-        self._tokens.replace(wanted.tokens)
+        self._tokens.replace(wanted.tokens, wanted.tick_sizes)
 
     def _within_limit(self, modes: Mapping[str, FeedMode]) -> Mapping[str, FeedMode]:
         """Leave out what one connection cannot carry: watched instruments first, armed ones last."""

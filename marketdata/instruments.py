@@ -85,6 +85,11 @@ class InstrumentBook:
         """Return the symbol a token means today."""
         return self._symbols.get(token)
 
+    def tick_size(self, symbol: str) -> Decimal | None:
+        """Return rupees between two valid prices; None for a symbol that is not listed."""
+        terms = self._terms.get(symbol)
+        return None if terms is None else terms.tick_size
+
     def terms(self, symbol: str) -> Terms:
         """Return tick size, lot size and freeze quantity; raises ``UnknownInstrument``."""
         self.token(symbol)

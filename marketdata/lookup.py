@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from marketdata.database import db_unit
 from marketdata.models import Instrument
 from marketdata.wanted import read_tokens
@@ -19,6 +21,14 @@ class DatabaseTokens:
 
     def symbol(self, token: str) -> str | None:
         return db_unit(self._symbol, token)
+
+    def tick_size(self, symbol: str) -> Decimal | None:
+        return db_unit(self._tick_size, symbol)
+
+    def _tick_size(self, symbol: str) -> Decimal | None:
+        exchange, _, name = symbol.partition(":")
+        row = Instrument.objects.filter(broker=self._broker, exchange=exchange, tradingsymbol=name).first()
+        return None if row is None else row.tick_size
 
     def _symbol(self, token: str) -> str | None:
         row = Instrument.objects.filter(broker=self._broker, token=token).first()

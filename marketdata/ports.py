@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from marketdata.domain.instruments import Contract
@@ -37,6 +38,10 @@ class Tokens(Protocol):
         ...
 
     def symbol(self, token: str) -> str | None: ...
+
+    def tick_size(self, symbol: str) -> Decimal | None:
+        """Return rupees between two valid prices; None when it is not known."""
+        ...
 
 
 class TickSink(Protocol):

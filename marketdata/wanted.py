@@ -6,6 +6,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F
@@ -30,6 +32,7 @@ class WantedFeed:
         modes: By symbol; FULL where a strategy holds it, for only that mode carries the
             exchange's time. Empty: nothing to watch, so nothing to connect for.
         tokens: The broker's token by symbol.
+        tick_sizes: Rupees between two valid prices by symbol, where known.
 
     """
 
@@ -38,6 +41,7 @@ class WantedFeed:
     generation: int = 0
     modes: Mapping[str, FeedMode] = field(default_factory=dict)
     tokens: Mapping[str, str] = field(default_factory=dict)
+    tick_sizes: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,12 @@ class Wanted:
 class FeedTokens:
     """Symbol <-> token for what a feed carries; implements ``ports.Tokens``."""
 
-    def __init__(self, tokens: Mapping[str, str]) -> None:
-        self.replace(tokens)
+    def __init__(self, tokens: Mapping[str, str], tick_sizes: Mapping[str, Decimal]) -> None:
+        self.replace(tokens, tick_sizes)
 
-    def replace(self, tokens: Mapping[str, str]) -> None:
+    def replace(self, tokens: Mapping[str, str], tick_sizes: Mapping[str, Decimal]) -> None:
         self._tokens = dict(tokens)
+        self._tick_sizes = dict(tick_sizes)
         self._symbols = {token: symbol for symbol, token in tokens.items()}
 
     def token(self, symbol: str) -> str:
@@ -67,6 +72,9 @@ class FeedTokens:
 
     def symbol(self, token: str) -> str | None:
         return self._symbols.get(token)
+
+    def tick_size(self, symbol: str) -> Decimal | None:
+        return self._tick_sizes.get(symbol)
 
 
 def read_wanted() -> Wanted:
@@ -107,7 +115,13 @@ def _hours(day: MarketDay) -> Hours | None:
     return Hours(day.opens_at, day.closes_at)
 
 
-def _held() -> dict[int, dict[str, tuple[str, FeedMode]]]:
+class _Held(NamedTuple):
+    token: str
+    tick_size: Decimal
+    mode: FeedMode
+
+
+def _held() -> dict[int, dict[str, _Held]]:
     # An instrument of another broker's list has another broker's token.
     rows = (
         Subscription.objects.filter(
@@ -115,26 +129,32 @@ def _held() -> dict[int, dict[str, tuple[str, FeedMode]]]:
         )
         .exclude(instrument__token="")  # listed no longer
         .values_list(
-            "account_id", "holder", "instrument__exchange", "instrument__tradingsymbol", "instrument__token"
+            "account_id",
+            "holder",
+            "instrument__exchange",
+            "instrument__tradingsymbol",
+            "instrument__token",
+            "instrument__tick_size",
         )
     )
-    held: dict[int, dict[str, tuple[str, FeedMode]]] = defaultdict(dict)
-    for account_id, holder, exchange, name, token in rows:
+    held: dict[int, dict[str, _Held]] = defaultdict(dict)
+    for account_id, holder, exchange, name, token, tick_size in rows:
         symbol = canonical(exchange, name)
         if holder.startswith(STRATEGY):
-            held[account_id][symbol] = (token, FeedMode.FULL)
+            held[account_id][symbol] = _Held(token, tick_size, FeedMode.FULL)
         else:
-            held[account_id].setdefault(symbol, (token, FeedMode.LTP))
+            held[account_id].setdefault(symbol, _Held(token, tick_size, FeedMode.LTP))
     return held
 
 
-def _feed(account: BrokerAccount, held: Mapping[str, tuple[str, FeedMode]]) -> WantedFeed:
+def _feed(account: BrokerAccount, held: Mapping[str, _Held]) -> WantedFeed:
     return WantedFeed(
         user_id=account.user_id,
         config=broker_config(account),
         generation=account.generation,
-        modes={symbol: mode for symbol, (_, mode) in held.items()},
-        tokens={symbol: token for symbol, (token, _) in held.items()},
+        modes={symbol: its.mode for symbol, its in held.items()},
+        tokens={symbol: its.token for symbol, its in held.items()},
+        tick_sizes={symbol: its.tick_size for symbol, its in held.items()},
     )
 
 

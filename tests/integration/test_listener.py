@@ -197,6 +197,9 @@ async def test_a_symbol_that_lost_its_token_is_complained_about_and_the_others_c
         def symbol(self, token: str) -> str | None:
             return None
 
+        def tick_size(self, symbol: str) -> Decimal | None:
+            return None
+
     book = Book()
     listener = Listener(1, CONFIG, tokens=book, rng=AtOnce())
     said = Heard(listener)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from marketdata.domain.errors import UnknownInstrument
@@ -22,6 +24,9 @@ class Book:
             raise UnknownInstrument(symbol) from None
 
     def symbol(self, token: str) -> str | None:
+        return None
+
+    def tick_size(self, symbol: str) -> Decimal | None:
         return None
 
 
