@@ -10,16 +10,15 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
-from marketdata.backoff import full_jitter, pause
+from marketdata.backoff import Delays, interruptible, pause
 from marketdata.callbacks import Callback, Callbacks
 from marketdata.clock import SystemClock
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import BadFrame, BrokerError, BrokerUnavailable, LoginExpired, UnknownInstrument
-from marketdata.domain.feed import ListenerHealth, ListenerState
-from marketdata.domain.prices import to_rupees
-from marketdata.domain.ticks import FeedMode, Tick
+from marketdata.domain.feed import TICKING_S, ListenerHealth, ListenerState
+from marketdata.domain.ticks import FeedMode
+from marketdata.events import EVENTS, tell_ticks
 from marketdata.malformed import Malformed
 from marketdata.ports import BrokerConfig, Tokens
 from marketdata.speech import Speech
@@ -27,12 +26,6 @@ from marketdata.subscribed import Subscribed
 from marketdata.transport import HandshakeRefused, Transport
 
 logger = logging.getLogger(__name__)
-
-EVENTS = ("on_tick", "on_ticks", "on_connect", "on_disconnect", "on_error", "on_order_update")
-STABLE_S = 10.0
-"""A connection that lived this long starts the delays anew; accept-then-close must not."""
-TICKING_S = 10.0
-"""A feed with a tick this recent is ticking."""
 
 
 class MarketDataListener(Speech):
@@ -78,6 +71,7 @@ class MarketDataListener(Speech):
         self._last_frame_at: float | None = None
         self._last_error = ""
         self._malformed = Malformed()
+        self._is_proven = False  # the present connection has carried something valid
 
     # --- Life ----------------------------------------------------------------------------
 
@@ -173,6 +167,7 @@ class MarketDataListener(Speech):
     def health_check(self) -> ListenerHealth:
         """Look at it now."""
         tick_age = self._age(self._last_tick_at)
+        heard_at = self._transport.last_frame_at if self._transport else self._last_frame_at
         return ListenerHealth(
             state=self._state,
             is_connected=self.is_connected,
@@ -180,7 +175,7 @@ class MarketDataListener(Speech):
             subscribed_symbols=tuple(sorted(self._subscribed.modes)),
             subscription_count=len(self._subscribed.modes),
             reconnect_attempts=self._attempts,
-            last_frame_age_s=self._age(self._last_frame_at),
+            last_frame_age_s=self._age(heard_at),
             last_tick_age_s=tick_age,
             bad_frames=self._malformed.total,
             callback_errors=self._callbacks.errors,
@@ -193,24 +188,33 @@ class MarketDataListener(Speech):
     # --- The loop ------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        delays = full_jitter(self._rng)
+        delays = Delays(self._rng)
         while True:
             began = self._clock.monotonic()
             try:
                 await self._attempt()
-            except LoginExpired as exc:
-                self._ended(exc, ListenerState.LOGIN_NEEDED)
-                await self._hurry.wait()
             except Exception as exc:  # noqa: BLE001 - nothing but `disconnect` may end this loop
-                self._ended(exc, ListenerState.CONNECTING)
-                if self._clock.monotonic() - began > STABLE_S:
-                    delays = full_jitter(self._rng)
-                await pause(self._clock, next(delays), unless=self._hurry)
+                delay = delays.after(error := await self._explained(exc), self._clock.monotonic() - began)
+                if isinstance(error, LoginExpired):
+                    self._ended(error, ListenerState.LOGIN_NEEDED)
+                    await self._hurry.wait()
+                else:
+                    self._ended(error, ListenerState.CONNECTING)
+                    await pause(self._clock, delay, unless=self._hurry)
             self._hurry.clear()
+
+    async def _explained(self, error: Exception) -> Exception:
+        if self._is_proven:
+            return error
+        try:
+            return await interruptible(self.diagnose(error), error, unless=self._hurry)
+        except Exception:
+            logger.exception("%s: why the connection ended could not be asked", self._name)
+        return error
 
     async def _attempt(self) -> None:
         # One connection, from handshake to end; always raises, for an end is an error or a cancellation.
-        self._state = ListenerState.CONNECTING
+        self._state, self._is_proven = ListenerState.CONNECTING, False
         config = self._config
         if not self._is_loaded:
             await asyncio.to_thread(self.load)
@@ -224,7 +228,7 @@ class MarketDataListener(Speech):
                 raise BrokerUnavailable("the credentials changed during the handshake")
             await self._carry(transport)
         finally:
-            self._transport = None
+            self._transport, self._last_frame_at = None, transport.last_frame_at
             await transport.close()
 
     async def _carry(self, transport: Transport) -> None:
@@ -278,7 +282,6 @@ class MarketDataListener(Speech):
 
     def _read(self, message: bytes | str) -> None:
         now = self._clock.monotonic()
-        self._last_frame_at = now
         try:
             if isinstance(message, str):
                 self.read_text(message)
@@ -286,15 +289,10 @@ class MarketDataListener(Speech):
                 ticks = self.decode(message, received_at=self._clock.time(), symbols=self._subscribed.symbols)
                 if ticks:
                     self._last_tick_at = now
-                    self._publish(self._subscribed.mark_first(ticks))
+                    tell_ticks(self._callbacks, self._subscribed.mark_first(ticks))
+                if (goodbye := self.goodbye()) is not None:
+                    raise goodbye
+            self._is_proven = True
         except BadFrame as exc:
             logger.warning("%s: %s", self._name, exc)
             self._malformed.count(now)
-
-    def _publish(self, ticks: list[Tick]) -> None:
-        self._callbacks.emit("on_ticks", ticks)
-        if not self._callbacks.wants("on_tick"):
-            return
-        for tick in ticks:
-            moment = None if tick.exchange_time is None else datetime.fromtimestamp(tick.exchange_time, UTC)
-            self._callbacks.emit("on_tick", tick.symbol, to_rupees(tick.price), moment)

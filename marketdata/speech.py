@@ -48,6 +48,10 @@ class Speech(ABC):
     def decode(self, frame: bytes, *, received_at: float, symbols: Mapping[WireToken, str]) -> Sequence[Tick]:
         """Return the ticks of a binary message; raises ``BadFrame``. ``symbols`` is by wire token."""
 
+    def goodbye(self) -> BrokerError | None:
+        """Return what it means that the frame just decoded ended the connection; None: it did not."""
+        return None
+
     @abstractmethod
     def read_text(self, text: str) -> None:
         """Read a text message, emitting what it says; raises ``BadFrame``."""
@@ -58,4 +62,11 @@ class Speech(ABC):
 
     def refused(self, error: HandshakeRefused) -> BrokerError:
         """Return what a refused handshake means, ``LoginExpired`` for a dead token."""
+        return error
+
+    async def diagnose(self, error: Exception) -> Exception:
+        """Return what it means that a connection ended with ``error`` before it carried anything.
+
+        May ask the broker elsewhere whether the token lives. Cancelled when another attempt is wanted.
+        """
         return error

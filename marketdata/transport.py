@@ -57,8 +57,10 @@ class TransportOptions:
 
     Attributes:
         silence_s: A connection without a frame for this long is dead. Pings and pongs are
-            not frames: they show that the machine answers, not that prices flow. None for
-            a broker that sends nothing when nothing trades; then pings alone judge.
+            not frames: they show that the machine answers, not that prices flow. None:
+            silence is no sign.
+        pongs_count: Pongs to our own pings count as frames after all, for a broker that sends
+            nothing when nothing trades.
         queued_messages: Above this the socket is not read: the sender waits, memory does not grow.
 
     """
@@ -69,6 +71,7 @@ class TransportOptions:
     ping_interval_s: float = 2.0
     ping_timeout_s: float = 5.0
     silence_s: float | None = 5.0
+    pongs_count: bool = False
     max_message_bytes: int = 1 << 20
     queued_messages: int = 64
 
@@ -97,9 +100,11 @@ class Transport:
         self._clock = clock
         self._cause: str | None = None
         self.last_frame_at = clock.monotonic()
-        self._watchdog: asyncio.Task[None] | None = None
+        self._watchers: list[asyncio.Task[None]] = []
         if options.silence_s is not None:
-            self._watchdog = asyncio.create_task(self._watch_silence(options.silence_s))
+            self._watchers.append(asyncio.create_task(self._watch_silence(options.silence_s)))
+        if options.pongs_count:
+            self._watchers.append(asyncio.create_task(self._listen_for_pongs()))
 
     @classmethod
     async def open(
@@ -173,8 +178,8 @@ class Transport:
 
     async def close(self) -> None:
         """Close politely, and by force after ``close_timeout_s``. Safe to call twice."""
-        if self._watchdog:
-            self._watchdog.cancel()
+        for watcher in self._watchers:
+            watcher.cancel()
         with suppress(WebSocketException, OSError):
             await self._connection.close()
 
@@ -184,6 +189,14 @@ class Transport:
             age = self._clock.monotonic() - self.last_frame_at
             if age > limit:
                 self.abort(f"silent for {age:.1f} s")
+
+    async def _listen_for_pongs(self) -> None:
+        # One ping after the other: a peer that does not answer is not asked for more.
+        with suppress(ConnectionClosed):  # the reader is told, and tells why
+            while True:
+                await self._clock.sleep(self._options.ping_interval_s)
+                await (await self._connection.ping())
+                self.last_frame_at = self._clock.monotonic()
 
     def _ending(self, exc: Exception) -> str:
         return f"{self._host}: {self._cause or _describe(exc)}"
@@ -202,7 +215,7 @@ async def _connect(
         proxy=None,  # the token goes to the broker and to nobody between
         logger=_NOWHERE,
         open_timeout=options.open_timeout_s,
-        ping_interval=options.ping_interval_s,
+        ping_interval=None if options.pongs_count else options.ping_interval_s,
         ping_timeout=options.ping_timeout_s,
         close_timeout=options.close_timeout_s,
         max_size=options.max_message_bytes,

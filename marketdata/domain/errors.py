@@ -2,6 +2,7 @@
 
 * :exc:`BrokerError`
     * :exc:`BrokerUnavailable`   did not reach the broker, or it did not answer: try again
+        * :exc:`TryLater`        but not before some time has passed
     * :exc:`BrokerRejected`      refused; the same request will be refused again
     * :exc:`LoginExpired`        a person has to log in again
     * :exc:`BadFrame`            not the documented shape: drop it and count it
@@ -20,6 +21,14 @@ class BrokerError(Exception):
 
 class BrokerUnavailable(BrokerError):
     """The broker was not reached or did not answer; trying again is safe for reads."""
+
+
+class TryLater(BrokerUnavailable):
+    """Trying again at once would only make it worse: not before ``after_s`` seconds."""
+
+    def __init__(self, message: str, after_s: float) -> None:
+        super().__init__(message)
+        self.after_s = after_s
 
 
 class BrokerRejected(BrokerError):

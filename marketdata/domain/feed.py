@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+TICKING_S = 10.0
+"""A feed with a tick this recent is ticking."""
+
 
 class ListenerState(StrEnum):
     """What a listener is doing; the same words as in the database."""
