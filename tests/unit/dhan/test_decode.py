@@ -297,7 +297,7 @@ def test_the_sdk_reads_the_same(data: bytes) -> None:
 
 def test_the_sdk_reads_the_other_kinds_the_same() -> None:
     interest = frames.packet(codec.OPEN_INTEREST, (2, 7), struct.pack("<I", 12_345))
-    assert ORACLE.process_data(interest)["OI"] == 12_345 == decoded(interest).notes[0][1]
+    assert decoded(interest).notes == [OpenInterest((2, 7), ORACLE.process_data(interest)["OI"])]
     close = frames.packet(codec.PREVIOUS_CLOSE, NIFTY, struct.pack("<fI", 24_512.65, 3))
     theirs = ORACLE.process_data(close)
     assert (theirs["prev_close"], theirs["prev_OI"]) == ("24512.65", 3)
