@@ -133,7 +133,8 @@ class BrokerAccountAdmin(ListenerActions):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         own = Case(When(user=request.user.pk, then=True), default=False)
         rows: QuerySet[Any] = super().get_queryset(request)
-        return rows.annotate(is_own=own)
+        marked: QuerySet[Any] = rows.annotate(is_own=own)
+        return marked
 
     @admin.action(description="Check logins at the broker", permissions=["run"])
     def check_logins(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
