@@ -69,16 +69,17 @@ def migrate(variables: Mapping[str, str]) -> None:
     django.setup()
     refuse_live_accounts()
     call_command("migrate", verbosity=0)
-    hold_account()
+    hold_accounts()
     connection.close()  # the processes are forked from here
 
 
-def hold_account() -> None:
-    """Keep the demo's account stopped until the new simulator holds its positions again."""
+def hold_accounts() -> None:
+    """Keep the demo's accounts stopped until the new simulator holds their positions again."""
+    from marketdata.brokers import registry
     from marketdata.models import BrokerAccount
-    from marketdata.simulator.accounts import DEMO_CLIENT_ID
 
-    simulated = BrokerAccount.objects.filter(client_id=DEMO_CLIENT_ID)
+    ids = [registry.surface(broker).DEMO["client_id"] for broker in registry.BROKERS]
+    simulated = BrokerAccount.objects.filter(client_id__in=ids)
     simulated.update(desired_state=BrokerAccount.DesiredState.STOPPED)
 
 

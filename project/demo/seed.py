@@ -9,9 +9,9 @@ from typing import Protocol
 
 from django.contrib.auth.models import User
 
+from marketdata.brokers import registry
 from marketdata.domain.prices import round_down, round_up
 from marketdata.models import Broker, BrokerAccount, Instrument, Subscription
-from marketdata.simulator import accounts as simulated
 from strategies.models import Strategy
 from strategies.services import start_strategy, update_stop
 
@@ -40,6 +40,7 @@ class Plan:
     stop_distance_percent: Decimal
 
 
+# The plans of the first broker's account; those of the others come after them.
 FALLING = Plan("Infosys, stop close by", "NSE:INFY", LONG, Strategy.Product.MIS, 50, Decimal("0.8"))
 PLANS = (
     FALLING,
@@ -47,6 +48,10 @@ PLANS = (
     Plan("State Bank, short", "NSE:SBIN", SHORT, Strategy.Product.MIS, 100, Decimal(4)),
     Plan("Nifty future, short", "NIFTY", SHORT, Strategy.Product.NRML, 2, Decimal(3)),
     Plan("Gold future, long", "GOLDM", LONG, Strategy.Product.NRML, 1, Decimal(4)),
+)
+OTHER_PLANS = (
+    Plan("Tata Steel, delivery", "NSE:TATASTEEL", LONG, Strategy.Product.CNC, 150, Decimal(5)),
+    Plan("Bank Nifty future, long", "BANKNIFTY", LONG, Strategy.Product.NRML, 1, Decimal(3)),
 )
 
 
@@ -62,23 +67,24 @@ def user(password: str) -> User:
 
 def account(owner: User, broker: str) -> BrokerAccount:
     """Return the demo's account, with the credentials that every simulator knows."""
+    credentials = dict(registry.surface(broker).DEMO)
     row, _ = BrokerAccount.objects.update_or_create(
         user=owner,
         broker=broker,
-        client_id=simulated.DEMO_CLIENT_ID,
-        defaults={
-            "name": f"Simulated {Broker(broker).label}",
-            "api_key": simulated.DEMO_API_KEY,
-            "api_secret": simulated.DEMO_API_SECRET,
-            "access_token": simulated.DEMO_ACCESS_TOKEN,
-        },
+        client_id=credentials.pop("client_id"),
+        defaults={"name": f"Simulated {Broker(broker).label}", **credentials},
     )
     return row
 
 
-def strategies(row: BrokerAccount, market: Market, plans: Iterable[Plan] = PLANS) -> list[Strategy]:
+def plans(broker: str) -> Iterable[Plan]:
+    """Return what a broker's account shows."""
+    return PLANS if broker == registry.BROKERS[0] else OTHER_PLANS
+
+
+def strategies(row: BrokerAccount, market: Market) -> list[Strategy]:
     """Arm every plan whose instrument is listed, and give the account the positions they protect."""
-    found = [(plan, instrument(row.broker, plan.symbol)) for plan in plans]
+    found = [(plan, instrument(row.broker, plan.symbol)) for plan in plans(row.broker)]
     return [_arm(row, plan, contract, market) for plan, contract in found if contract]
 
 
