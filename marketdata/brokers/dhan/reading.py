@@ -30,6 +30,9 @@ _PASSING = frozenset({"DH-904", "DH-908", "DH-909"})  # rate limit, server, netw
 _DATA_LOGIN = frozenset({"807", "808", "809", "810"})
 _DATA_PASSING = frozenset({"800", "805"})
 
+_sdk_log = logging.getLogger("dhanhq")
+_sdk_log.setLevel(logging.CRITICAL)  # each failure is told again, in our words
+
 Ask = Callable[[], Mapping[str, Any]]
 
 
@@ -103,10 +106,9 @@ class _Remembering(requests.Session):
 
 
 def _sdk(root: str, config: BrokerConfig, session: requests.Session) -> Any:
-    from dhanhq import DhanContext, dhanhq
+    from dhanhq import DhanContext, dhan_http, dhanhq
 
-    # It logs each failure on the root logger, with whatever the broker said.
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    dhan_http.logging = _sdk_log  # it writes to the root logger, at every failure
     context = DhanContext(config.client_id, config.access_token.reveal())
     http = context.get_dhan_http()
     http.session.close()
