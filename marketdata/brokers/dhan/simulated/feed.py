@@ -142,7 +142,7 @@ class DhanHub(FeedHub[DhanClient]):
     async def _make_room(self, account: str) -> None:
         """End the oldest connections of an account that has as many as are allowed."""
         open_ones = list(self.of(account))
-        for oldest in open_ones[: len(open_ones) - MAX_CONNECTIONS + 1]:
+        for oldest in open_ones[: max(0, len(open_ones) - MAX_CONNECTIONS + 1)]:
             await self._end(oldest, _TOO_MANY_CONNECTIONS)
 
     def _frames(self, waiting: list[bytes]) -> list[bytes]:
