@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WEB_PORT = 8000
 
 
-class AlreadyRunning(Exception):
-    """Another `make run` of this folder."""
+class Refused(Exception):
+    """It cannot start like this; the text says what to do."""
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     try:
         with only_one(ROOT / ".run"):
             prepared = dotenv.prepare(ROOT / ".env", os.environ)
-            web_port = ports.choose(int(os.environ.get("PORT") or WEB_PORT))
+            web_port = ports.choose(wanted_port())
             variables = {
                 **prepared.variables,
                 "PYTHONUNBUFFERED": "1",
@@ -32,9 +32,17 @@ def main() -> int:
             }
             migrate(variables)
             return supervisor.run(supervisor.commands(web_port, prepared.redis_port), variables)
-    except (dotenv.RealBrokers, AlreadyRunning, OSError) as exc:
+    except (dotenv.RealBrokers, Refused, OSError) as exc:
         print(f"make run: {exc}", file=sys.stderr)
         return 2
+
+
+def wanted_port() -> int:
+    """Return where the page should be served; raises ``Refused`` for a ``PORT`` that is none."""
+    text = os.environ.get("PORT") or str(WEB_PORT)
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise Refused(f"PORT={text!r} is not a port: use a number from 1024 to 65535.")
+    return int(text)
 
 
 @contextmanager
@@ -42,7 +50,7 @@ def only_one(folder: Path) -> Iterator[None]:
     """Hold this folder's lock.
 
     Raises:
-        AlreadyRunning: Held by another.
+        Refused: Held by another.
 
     """
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -50,7 +58,7 @@ def only_one(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise AlreadyRunning("already running in this folder: stop it with Ctrl-C there first.") from exc
+            raise Refused("already running in this folder: stop it with Ctrl-C there first.") from exc
         yield
 
 
