@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +25,7 @@ from marketdata.domain.orders import (
     Side,
     WriteResult,
 )
-from marketdata.domain.prices import to_rupees
+from marketdata.domain.prices import round_down, round_up, to_rupees
 from marketdata.instruments import InstrumentBook
 from marketdata.ports import BrokerAdapter, BrokerConfig, OrderGateway
 from marketdata.simulator.control import SimulatorControl
@@ -34,6 +35,8 @@ from tests.support.simulator import free_ports
 from tests.support.waiting import eventually
 
 INFY = "NSE:INFY"
+STATIONS = ("TRANSIT", "PUT ORDER REQ RECEIVED", "VALIDATION PENDING", "OPEN PENDING")
+"""Status words of an order that the exchange has not judged yet."""
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +146,68 @@ def test_what_became_of_it_is_unknown_and_nothing_is_sent_twice(
     assert bench.control.counters().get("requests.place", 0) - before <= 1
     ledger = [row for row in bench.control.ledger(bench.client_id) if row["tag"] == "ONCE1"]
     assert len(ledger) == booked if booked is not None else len(ledger) <= 1
+
+
+def test_an_order_whose_place_timed_out_is_found_by_its_tag(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("marketdata.single_shot.READ_S", 0.3)
+    bench.fault("latency", operation="place", delay_s=1.0)
+    assert place(bench.gateway, sell("GONE1")).outcome is Outcome.UNKNOWN
+    assert [order for order in bench.gateway.orders() if order.tag == "GONE1"] == []
+    bench.fault("lost_reply")
+    monkeypatch.undo()
+    assert place(bench.gateway, sell("LOST1")).outcome is Outcome.UNKNOWN
+    order = eventually(lambda: find(bench.gateway, "LOST1"))
+    assert (order.symbol, order.side, order.quantity) == (INFY, Side.SELL, 10)
+
+
+@pytest.mark.parametrize("tag", ["A", "TG0123456789ABCDEF", "999999999999999999"])
+def test_every_tag_of_ours_comes_back_whole(gateway: OrderGateway, tag: str) -> None:
+    assert re.fullmatch(r"[A-Z0-9]{1,18}", tag)
+    assert place(gateway, sell(tag, 1)).outcome is Outcome.ACKED
+    assert find(gateway, tag).tag == tag
+
+
+@pytest.mark.parametrize("tag", ["", "TG.1", "TG/1", "é", "x" * 31])
+def test_a_tag_the_broker_would_change_is_not_sent(bench: Bench, tag: str) -> None:
+    assert place(bench.gateway, sell(tag)).outcome is Outcome.NOT_SENT
+    assert bench.control.ledger(bench.client_id) == []
+
+
+@pytest.fixture
+def contracts(book: InstrumentBook) -> list[str]:
+    """One of each kind of tick: a share, a future, a currency, a commodity."""
+    kinds = ("NFO:NIFTY", "CDS:USDINR", "MCX:GOLD")
+    futures = [name for name in sorted(book.symbols) if name.endswith("FUT")]
+    return [INFY, *(next(name for name in futures if name.startswith(kind)) for kind in kinds)]
+
+
+def test_a_price_is_rounded_towards_its_own_side_and_fits(
+    bench: Bench, book: InstrumentBook, contracts: list[str]
+) -> None:
+    for number, symbol in enumerate(contracts):
+        terms = book.terms(symbol)
+        last = Decimal(bench.control.instrument(symbol)["last"])
+        between = last + terms.tick_size * Decimal("0.4")
+        for side, price, fits in (
+            (Side.SELL, between, False),
+            (Side.SELL, round_down(between, terms.tick_size), True),
+            (Side.BUY, round_up(between, terms.tick_size), True),
+        ):
+            tag = f"{side.value}{number}{fits}".upper()
+            request = OrderRequest(tag, symbol, side, terms.lot_size, "MIS", price)
+            assert place(bench.gateway, request).outcome is Outcome.ACKED
+            is_refused = eventually(lambda tag=tag: book_says(bench.gateway, tag)) is OrderStatus.REJECTED
+            assert is_refused is not fits, (symbol, side, price)
+            (sent,) = [row for row in bench.control.ledger(bench.client_id) if row["tag"] == tag]
+            assert Decimal(sent["price"]) == price
+
+
+def book_says(gateway: OrderGateway, tag: str) -> OrderStatus | None:
+    """Return what became of an order, once the exchange has judged it."""
+    order = find(gateway, tag)
+    return None if order.status_text in STATIONS else order.status
 
 
 def test_a_reply_that_takes_too_long_is_unknown(
