@@ -7,6 +7,7 @@ import logging
 import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +199,8 @@ def test_a_price_is_rounded_towards_its_own_side_and_fits(
             tag = f"{side.value}{number}{fits}".upper()
             request = OrderRequest(tag, symbol, side, terms.lot_size, "MIS", price)
             assert place(bench.gateway, request).outcome is Outcome.ACKED
-            is_refused = eventually(lambda tag=tag: book_says(bench.gateway, tag)) is OrderStatus.REJECTED
-            assert is_refused is not fits, (symbol, side, price)
+            status = eventually(partial(book_says, bench.gateway, tag))
+            assert (status is OrderStatus.REJECTED) is not fits, (symbol, side, price)
             (sent,) = [row for row in bench.control.ledger(bench.client_id) if row["tag"] == tag]
             assert Decimal(sent["price"]) == price
 
