@@ -15,8 +15,6 @@ _LONGEST = 4096
 class TypedLoginForm(forms.Form):
     """The fields of one way to log in."""
 
-    template_name = "brokers/_fields.html"
-
     def __init__(self, way: TypedLogin, data: Any = None) -> None:
         super().__init__(data, auto_id=f"id_{way.name}_%s")
         self.way = way
