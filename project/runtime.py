@@ -35,6 +35,7 @@ from project.status import StatusWriter, worker_status
 from strategies.accounts import AccountDesks
 from strategies.engine import ExitEngine
 from strategies.journal import Journal
+from strategies.monitor import set_stop_loss_monitor
 from strategies.switches import why_not_trade
 
 logger = logging.getLogger(__name__)
@@ -124,6 +125,7 @@ class House:
         """
         set_tick_processor(self.processor)
         set_listener_manager(self.manager)
+        set_stop_loss_monitor(self.engine.monitor)
         try:
             await self._load_calendar()
             await self.engine.start()
@@ -202,6 +204,7 @@ class House:
     async def _close(self) -> None:
         set_tick_processor(None)
         set_listener_manager(None)
+        set_stop_loss_monitor(None)
         for outlet in (self._prices, self._pages, self._publisher):
             await outlet.flush()
         try:

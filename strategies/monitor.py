@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 
+from marketdata.clock import SystemClock
 from marketdata.domain.clock import Clock
 from marketdata.domain.orders import Quote
 from marketdata.domain.prices import to_units
 from marketdata.domain.ticks import Tick
+from marketdata.singletons import Singleton
 from strategies.domain.agreement import Agreement
 from strategies.domain.breaches import Breach
 from strategies.domain.stops import Stop, StopBook, is_hit
@@ -181,3 +183,17 @@ class StopLossMonitor:
                 self._on_breach(breach)
             except Exception:  # one strategy's trouble must not cost the next one its exit
                 logger.exception("breach of strategy %s could not be handed over", stop.strategy_id)
+
+
+def _plain() -> StopLossMonitor:
+    """For a process without an exit engine: a breach is logged, nothing is sold."""
+
+    def log(breach: Breach) -> None:
+        logger.warning("%s was touched in a process that works no exits", breach.stop)
+
+    return StopLossMonitor(log, SystemClock(), later=lambda _, call: call())
+
+
+_singleton = Singleton(_plain)
+get_stop_loss_monitor = _singleton.get
+set_stop_loss_monitor = _singleton.set
