@@ -89,7 +89,7 @@ class TickProcessor:
         ``feed`` is the account whose feed it is; 0 when they come from outside.
         """
         started = self._clock.monotonic()
-        shown, actionable = self._judge(ticks, self._clock.time())
+        shown, actionable = self._judge(ticks, self._clock.time(), feed)
         if actionable and self._monitor is not None:
             self._hand_over(self._monitor, user_id, actionable, feed)
         if shown:
@@ -157,7 +157,7 @@ class TickProcessor:
         if user_id is not None:
             return self.accept(user_id, (tick,))
         started = self._clock.monotonic()
-        shown, actionable = self._judge((tick,), self._clock.time())
+        shown, actionable = self._judge((tick,), self._clock.time(), 0)
         if actionable and self._monitor is not None:
             try:
                 await self._monitor.on_price_update(symbol, ltp)
@@ -172,13 +172,13 @@ class TickProcessor:
         for outlet in self._outlets:
             await outlet.flush()
 
-    def _judge(self, ticks: Sequence[Tick], now: float) -> tuple[list[Tick], list[Tick]]:
+    def _judge(self, ticks: Sequence[Tick], now: float, feed: int) -> tuple[list[Tick], list[Tick]]:
         shown: list[Tick] = []
         actionable: list[Tick] = []
         judge = self.gate.judge
         for tick in ticks:
             try:
-                decision = judge(tick, now)
+                decision = judge(tick, now, feed)
             except Exception as exc:  # noqa: BLE001 - one bad tick must not cost the others
                 self._failed("tick", exc)
                 continue

@@ -2,7 +2,9 @@
 
 A price of zero or below is nobody's price. A price that is old, of unknown age or outside the
 session is shown but triggers nothing. A price older than one already seen never replaces it,
-yet it did trade: while fresh, it may still trigger.
+yet it did trade: while fresh, it may still trigger. Where a feed tells only when the last trade
+was, a later trade than the one known is fresh however late it is told; the same one told again
+is not news, and whether a rarely traded price is still good has to be asked for.
 """
 
 from __future__ import annotations
@@ -62,13 +64,16 @@ def decide(tick: Tick, *, now: float, phase: Phase, newest: int | None) -> Decis
         tick: As the feed delivered it.
         now: UNIX seconds.
         phase: Of the tick's exchange at ``now``.
-        newest: Latest exchange time seen for this symbol, if any.
+        newest: Latest exchange time seen for this symbol on this feed, if any.
 
     """
     if tick.price <= 0:
         return NO_PRICE
     if tick.exchange_time is None:
         return _without_time(tick, phase)
+    is_news = tick.is_trade_time and not tick.is_first and newest is not None and tick.exchange_time > newest
+    if is_news and phase is Phase.OPEN:
+        return FUTURE if now - tick.exchange_time < -FUTURE_TOLERANCE else ACCEPTED
     decision = _with_time(now - tick.exchange_time, phase)
     if newest is not None and tick.exchange_time < newest:
         return _OVERTAKEN.get(decision, OUT_OF_ORDER)
@@ -105,11 +110,11 @@ def may_trigger_by_quote(exchange_time: int | None, *, now: float, phase: Phase)
 
 
 class Gate:
-    """``decide`` with what it has to remember: newest time by symbol, phase by exchange."""
+    """``decide`` with what it has to remember: newest time by feed and symbol, phase by exchange."""
 
     def __init__(self, calendar: Calendar) -> None:
         self._calendar = calendar
-        self._newest: dict[str, int] = {}
+        self._newest: dict[tuple[int, str], int] = {}
         self._phases: dict[str, tuple[Phase, float]] = {}
         self.counts: dict[str, int] = {decision.reason: 0 for decision in DECISIONS}
 
@@ -118,14 +123,21 @@ class Gate:
         self._calendar = calendar
         self._phases.clear()
 
-    def judge(self, tick: Tick, now: float) -> Decision:
-        """Judge ``tick``, count it by reason, and remember its time."""
-        newest = self._newest.get(tick.symbol)
+    def judge(self, tick: Tick, now: float, feed: int = 0) -> Decision:
+        """Judge ``tick``, count it by reason, and remember its time.
+
+        Times are compared within one feed (its account; 0: from outside): brokers stamp different
+        moments, and what one user's feed has told is no news to another's stops.
+        """
+        key = (feed, tick.symbol)
+        newest = self._newest.get(key)
         decision = decide(tick, now=now, phase=self.phase(tick.symbol, now), newest=newest)
         self.counts[decision.reason] += 1
         # A time from the future is not remembered: every true price after it would look late.
         if decision.is_shown and decision is not FUTURE and tick.exchange_time is not None:
-            self._newest[tick.symbol] = tick.exchange_time
+            self._newest[key] = tick.exchange_time
+        elif tick.is_trade_time and tick.exchange_time is None:
+            self._newest.setdefault(key, 0)  # not traded yet: whatever comes is later
         return decision
 
     def admits(self, quote: Quote, now: float) -> bool:

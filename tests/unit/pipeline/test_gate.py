@@ -110,6 +110,53 @@ def test_a_quote_is_fresh_on_arrival_in_the_session_only(
     assert gate.may_trigger_by_quote(stamp, now=NOW, phase=phase) is expected
 
 
+TRADE = replace(TIMED, exchange_time=int(NOW) - 600, is_trade_time=True)
+BEFORE = int(NOW) - 7200
+
+
+class TestTheLastTradesTime:
+    """Of a feed that tells only when the last trade was."""
+
+    def test_a_later_trade_is_fresh_however_late_it_is_told(self) -> None:
+        assert judged(TRADE, newest=BEFORE) is gate.ACCEPTED
+
+    def test_the_same_trade_told_again_is_no_news(self) -> None:
+        assert judged(TRADE, newest=TRADE.exchange_time) is gate.STALE
+
+    def test_the_answer_to_a_subscription_is_no_news(self) -> None:
+        assert judged(replace(TRADE, is_first=True), newest=BEFORE) is gate.STALE
+        assert judged(TRADE, newest=None) is gate.STALE
+
+    def test_a_packets_time_is_not_a_trades(self) -> None:
+        assert judged(replace(TRADE, is_trade_time=False), newest=BEFORE) is gate.STALE
+
+    @pytest.mark.parametrize(
+        ("phase", "expected"), [(Phase.OUTSIDE, gate.STALE), (Phase.CLOSED_DAY, gate.STALE)]
+    )
+    def test_outside_the_session_only_the_age_counts(self, phase: Phase, expected: Decision) -> None:
+        assert judged(TRADE, newest=BEFORE, phase=phase) is expected
+
+    def test_a_time_from_the_future_is_no_news_either(self) -> None:
+        assert judged(replace(TRADE, exchange_time=int(NOW) + 31), newest=BEFORE) is gate.FUTURE
+
+    def test_a_fresh_one_needs_no_news(self) -> None:
+        fresh = replace(TRADE, exchange_time=int(NOW) - 3)
+        assert judged(fresh, newest=fresh.exchange_time) is gate.ACCEPTED
+
+    def test_one_that_trades_rarely_triggers_at_each_trade_and_not_between(self) -> None:
+        room = Gate(Calendar())
+        first = replace(TRADE, exchange_time=BEFORE, is_first=True)
+        assert room.judge(first, NOW, 7) is gate.STALE
+        assert room.judge(replace(first, is_first=False), NOW, 7) is gate.STALE
+        assert room.judge(TRADE, NOW, 7) is gate.ACCEPTED
+        assert room.judge(TRADE, NOW, 7) is gate.STALE
+
+    def test_the_first_trade_of_the_day_is_news(self) -> None:
+        room = Gate(Calendar())
+        assert room.judge(replace(TRADE, exchange_time=None, is_first=True), NOW) is gate.FIRST_WITHOUT_TIME
+        assert room.judge(TRADE, NOW) is gate.ACCEPTED
+
+
 @given(
     st.builds(
         Tick,
@@ -149,6 +196,20 @@ class TestGate:
         older = replace(TIMED, exchange_time=int(NOW) - 2)
         assert room.judge(older, NOW) is gate.LATE
         assert room.judge(replace(older, symbol="NSE:SBIN"), NOW) is gate.ACCEPTED
+
+    def test_one_feed_does_not_make_anothers_prices_late(self) -> None:
+        room = Gate(Calendar())
+        assert room.judge(TIMED, NOW, 1) is gate.ACCEPTED
+        older = replace(TIMED, exchange_time=int(NOW) - 2)
+        assert room.judge(older, NOW, 2) is gate.ACCEPTED
+        assert room.judge(older, NOW, 1) is gate.LATE
+
+    def test_what_one_feed_told_is_still_news_on_another(self) -> None:
+        room = Gate(Calendar())
+        for feed in (1, 2):
+            room.judge(replace(TRADE, exchange_time=BEFORE, is_first=True), NOW, feed)
+        assert room.judge(TRADE, NOW, 1) is gate.ACCEPTED
+        assert room.judge(TRADE, NOW, 2) is gate.ACCEPTED
 
     def test_a_time_from_the_future_does_not_make_the_true_ones_late(self) -> None:
         room = Gate(Calendar())
