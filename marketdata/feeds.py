@@ -30,7 +30,7 @@ SNAPSHOT_RETRY_S = 1.0
 LOOK_S = 5.0
 """Between two looks at whether a feed has gone quiet."""
 QUIET_S = 10.0
-"""Without a price or quote for so long, armed instruments are asked for: silence alone proves nothing."""
+"""Without a fresh price or a quote for so long, an armed instrument is asked for: silence proves nothing."""
 
 _NOTHING = ListenerHealth(
     state=ListenerState.IDLE,
@@ -96,6 +96,7 @@ class AccountFeed:
         self._changed = asyncio.Event()
         self._snapshot: asyncio.Task[None] | None = None
         self._quoted_at: float | None = None
+        self._fresh_at: dict[str, float] = {}  # by symbol: when a price came that had just been made
         self._trouble = ""
         self._rate = RateMeter()
         self._task = asyncio.get_running_loop().create_task(
@@ -215,6 +216,7 @@ class AccountFeed:
     async def _drop(self) -> None:
         listener, self._listener, self._running = self._listener, None, None
         self._quoted_at = None
+        self._fresh_at.clear()
         self._stop_snapshot()
         if listener is not None:
             await listener.disconnect()
@@ -223,7 +225,11 @@ class AccountFeed:
 
     def _on_ticks(self, ticks: Sequence[Tick]) -> None:
         self._pipeline.accept(self._wanted.user_id, ticks, self._wanted.config.account_id)
-        self._rate.count(len(ticks), self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._rate.count(len(ticks), now)
+        for tick in ticks:
+            if tick.exchange_time is not None and tick.received_at - tick.exchange_time <= QUIET_S:
+                self._fresh_at[tick.symbol] = now
 
     def _on_connect(self) -> None:
         self._note("connected", "")
@@ -248,14 +254,13 @@ class AccountFeed:
             await self._clock.sleep(SNAPSHOT_RETRY_S)
 
     def _look_for_silence(self) -> None:
-        """Ask for the prices of a feed that is connected and brings none."""
+        """Ask for prices when the feed is connected and brings nothing fresh of an armed instrument."""
         if self._listener is None or not self._listener.is_connected:
             return
-        report = self.report()
-        ages = (report.health.last_tick_age_s, report.quote_age_s)
-        silent_s = min((age for age in ages if age is not None), default=QUIET_S)
+        quoted_at = float("-inf") if self._quoted_at is None else self._quoted_at
+        known_at = [max(quoted_at, self._fresh_at.get(name, quoted_at)) for name in _armed(self._running)]
         is_asking = self._snapshot is not None and not self._snapshot.done()
-        if silent_s >= QUIET_S and not is_asking:
+        if known_at and self._clock.monotonic() - min(known_at) >= QUIET_S and not is_asking:
             self._start_snapshot()
 
     def _start_snapshot(self) -> None:

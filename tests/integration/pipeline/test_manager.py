@@ -303,6 +303,26 @@ async def test_a_quiet_feed_is_asked_for_quotes_and_they_are_evidence(
     assert age < 1
 
 
+@pytest.mark.parametrize(("age_s", "is_asked"), [(0, False), (3600, True)])
+async def test_an_old_trade_told_again_and_again_is_asked_for(
+    manager: ListenerManager,
+    running: BrokerAccount,
+    monkeypatch: pytest.MonkeyPatch,
+    age_s: int,
+    *,
+    is_asked: bool,
+) -> None:
+    monkeypatch.setattr("marketdata.feeds.LOOK_S", 0.01)
+    monkeypatch.setattr("marketdata.feeds.QUIET_S", 0.3)
+    await manager.reconcile()
+    listener = await only_listener()
+    await eventually_async(lambda: len(hooks(manager).snapshots) == 1)
+    for _ in range(20):
+        listener.tick(Tick(INFY, 1, 1000.0, 1000 - age_s))
+        await asyncio.sleep(0.03)
+    assert (len(hooks(manager).snapshots) > 1) is is_asked
+
+
 async def test_a_hint_shortens_the_wait(
     manager: ListenerManager, running: BrokerAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
