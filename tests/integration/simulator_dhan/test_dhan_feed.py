@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import time
 from collections.abc import Callable
@@ -28,9 +29,9 @@ def day(item: dict[str, Any]) -> dict[str, str]:
 
 
 def listed(running: RunningSimulator, start: str, part: str) -> tuple[Security, dict[str, str]]:
-    """Return the first instrument of the published list whose line begins and goes on so."""
+    """Return the first instrument of the published list whose line begins so and holds a pattern."""
     head, *lines = requests.get(running.env["DHAN_INSTRUMENTS_URL"], timeout=5).text.splitlines()
-    line = next(line for line in lines if line.startswith(start) and part in line)
+    line = next(line for line in lines if line.startswith(start) and re.search(part, line))
     row = dict(zip(head.split(","), line.split(","), strict=True))
     segments = {"NSE,C": "NSE_CURRENCY", "MCX,M": "MCX_COMM", "NSE,D": "NSE_FNO", "BSE,D": "BSE_FNO"}
     return (segments[start], row["SEM_SMST_SECURITY_ID"]), row
@@ -105,12 +106,12 @@ def test_open_interest_comes_with_a_derivatives_quote(feed: Feed, running: Runni
 
 
 @pytest.mark.parametrize(
-    ("start", "part", "symbol", "price"),
+    ("start", "part", "exchange", "price"),
     [
-        ("NSE,C", "USDINR-26Nov2026-FUT", "CDS:USDINR26NOVFUT", "88.7225"),
-        ("MCX,M", ",NATURALGAS-", None, "409.7"),
-        ("NSE,D", ",FUTIDX,0,NIFTY-", None, "26011.3"),
-        ("BSE,D", ",FUTIDX,0,SENSEX-", None, "84801.7"),
+        ("NSE,C", ",FUTCUR,0,USDINR-.*,M,", "CDS", "88.7225"),
+        ("MCX,M", ",FUTCOM,0,NATURALGAS-.*,M,", "MCX", "409.7"),
+        ("NSE,D", ",FUTIDX,0,NIFTY-.*,M,", "NFO", "26011.3"),
+        ("BSE,D", ",FUTIDX,0,SENSEX-.*,M,", "BFO", "84801.7"),
     ],
 )
 def test_each_segment(
@@ -120,17 +121,13 @@ def test_each_segment(
     *,
     start: str,
     part: str,
-    symbol: str | None,
+    exchange: str,
     price: str,
 ) -> None:
-    if symbol is not None:
-        part = ",FUTCUR,0,USDINR-"
     security, row = listed(running, start, part)
-    exchange = {"NSE,C": "CDS", "MCX,M": "MCX", "NSE,D": "NFO", "BSE,D": "BFO"}[start]
-    name, day_of = row["SEM_TRADING_SYMBOL"].split("-")[0], datetime.fromisoformat(row["SEM_EXPIRY_DATE"])
-    canonical = f"{exchange}:{name}{day_of:%y%b}FUT".upper()
+    name, expiry = row["SEM_TRADING_SYMBOL"].split("-")[0], datetime.fromisoformat(row["SEM_EXPIRY_DATE"])
     feed.subscribe("full", security)
-    control.set_price(canonical, price)
+    control.set_price(f"{exchange}:{name}{expiry:%y%b}FUT".upper(), price)
     wanted = struct.unpack("<f", struct.pack("<f", float(price)))[0]
     feed.until(lambda: struct.unpack_from("<f", feed.parts[-1], 8)[0] == wanted)
     assert feed.packets[-1]["LTP"] == f"{wanted:.2f}"  # the SDK cuts a currency's last digits
