@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from marketdata.brokers.dhan.simulated.catalogue import SEGMENTS, Security
 from marketdata.domain.prices import UNITS_PER_RUPEE
 from marketdata.simulator.exchange import Print
-from marketdata.simulator.instrument import Instrument
+from marketdata.simulator.instrument import Instrument, Level
 
 IST_AHEAD_S = 19_800
 """What the feed adds to UNIX time: it writes India's wall clock as if it were UTC."""
@@ -64,36 +64,40 @@ def _time(trade: Print) -> int:
 
 
 def _quote(security: Security, trade: Print) -> bytes:
-    return _QUOTE.pack(*_header(4, _QUOTE.size, security), *_deals(trade), *_day(trade.instrument))
+    bids, asks = trade.instrument.bids(), trade.instrument.asks()
+    return _QUOTE.pack(
+        *_header(4, _QUOTE.size, security), *_deals(trade, bids, asks), *_day(trade.instrument)
+    )
 
 
 def _full(security: Security, trade: Print) -> bytes:
-    head = _header(8, _FULL_SIZE, security)
-    return _FULL.pack(*head, *_deals(trade), 0, 0, 0, *_day(trade.instrument)) + _depth(trade.instrument)
+    bids, asks = trade.instrument.bids(), trade.instrument.asks()
+    head, deals = _header(8, _FULL_SIZE, security), _deals(trade, bids, asks)
+    return _FULL.pack(*head, *deals, 0, 0, 0, *_day(trade.instrument)) + _depth(bids, asks)
 
 
-def _deals(trade: Print) -> tuple[float | int, ...]:
+def _deals(trade: Print, bids: list[Level], asks: list[Level]) -> tuple[float | int, ...]:
     """Return price, quantity and time of the last trade, average, volume, and what waits to sell and buy."""
     item = trade.instrument
-    sells, buys = (sum(level.quantity for level in side) for side in (item.asks(), item.bids()))
+    sells, buys = (sum(quantity for _, quantity, _ in side) for side in (asks, bids))
     return (
         _rupees(trade.price), min(item.last_quantity, _U16), _time(trade), _rupees(item.average),
         item.volume & _U32, sells & _U32, buys & _U32,
     )  # fmt: skip
 
 
-def _day(item: Instrument) -> tuple[float, ...]:
+def _day(item: Instrument) -> tuple[float, float, float, float]:
     """Return open, close, high and low; during the session ``close`` is that of the day before."""
-    return tuple(_rupees(price) for price in (item.open, item.previous_close, item.high, item.low))
+    return _rupees(item.open), _rupees(item.previous_close), _rupees(item.high), _rupees(item.low)
 
 
-def _depth(item: Instrument) -> bytes:
+def _depth(bids: list[Level], asks: list[Level]) -> bytes:
     return b"".join(
         _LEVEL.pack(
-            bid.quantity & _U32, ask.quantity & _U32, min(bid.orders, _U16), min(ask.orders, _U16),
-            _rupees(bid.price), _rupees(ask.price),
+            bid_quantity & _U32, ask_quantity & _U32, min(bid_orders, _U16), min(ask_orders, _U16),
+            bid / UNITS_PER_RUPEE, ask / UNITS_PER_RUPEE,
         )
-        for bid, ask in zip(item.bids(), item.asks(), strict=True)
+        for (bid, bid_quantity, bid_orders), (ask, ask_quantity, ask_orders) in zip(bids, asks, strict=True)
     )  # fmt: skip
 
 
