@@ -12,9 +12,11 @@ http = get_asgi_application()  # before anything that touches a model
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
+from project.access_log import leave_queries_out  # noqa: E402
 from strategies.live.access import SameOrigin  # noqa: E402
 from strategies.live.routing import websocket_urlpatterns  # noqa: E402
 
+leave_queries_out()
 application = ProtocolTypeRouter(
     {
         "http": http,
