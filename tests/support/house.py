@@ -22,16 +22,20 @@ class House:
     valkey: PrivateValkey
     env: Mapping[str, str]
     stack: ExitStack = field(repr=False)
+    processes: list[Process] = field(default_factory=list)  # those of ours, for what they said
 
     def listeners(self) -> Process:
         """Start ``run_listeners``."""
-        return self.stack.enter_context(manage("run_listeners", env=self.env))
+        process = self.stack.enter_context(manage("run_listeners", env=self.env))
+        self.processes.append(process)
+        return process
 
     def web(self) -> str:
         """Start Daphne and return the page's address."""
         [port] = free_ports(1)
         daphne = ("-m", "daphne", "--bind", HOST, "--port", str(port), "project.asgi:application")
         process = self.stack.enter_context(python(*daphne, env=self.env))
+        self.processes.append(process)
         process.wait_for("Listening on TCP")
         return f"http://{HOST}:{port}"
 
