@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from marketdata.brokers.endpoints import Endpoint
@@ -15,11 +14,6 @@ if TYPE_CHECKING:
     from marketdata.simulator.market import Surface
 
 BROKERS = ("zerodha", "dhan")
-
-
-def offers(broker: str, part: str) -> bool:
-    """Tell whether a broker's folder has ``adapter`` or ``simulated``; imports neither."""
-    return find_spec(f"marketdata.brokers.{broker}.{part}") is not None
 
 
 def adapter(broker: str) -> BrokerAdapter:

@@ -81,8 +81,7 @@ def is_up(control: SimulatorControl) -> bool:
 def prepare(control: SimulatorControl, password: str) -> list[Strategy]:
     """Import each broker's instruments and set up user, accounts and strategies."""
     owner = seed.user(password)
-    brokers = [broker for broker in registry.BROKERS if registry.offers(broker, "adapter")]
-    return [strategy for broker in brokers for strategy in _prepare_broker(control, owner, broker)]
+    return [strategy for broker in registry.BROKERS for strategy in _prepare_broker(control, owner, broker)]
 
 
 def _prepare_broker(control: SimulatorControl, owner: User, broker: str) -> list[Strategy]:

@@ -31,7 +31,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSimulat
         yield simulator
 
 
-@pytest.fixture(params=[broker for broker in registry.BROKERS if registry.offers(broker, "adapter")])
+@pytest.fixture(params=registry.BROKERS)
 def broker(request: pytest.FixtureRequest, running: RunningSimulator, settings: Settings) -> str:
     """A broker's name; for the test, its endpoints are the simulator's."""
     name = str(request.param)

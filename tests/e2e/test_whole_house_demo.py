@@ -14,7 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 
 from project.demo.dotenv import read
-from project.demo.seed import PLANS
+from project.demo.seed import FALLING, OTHER_PLANS, PLANS
 from strategies.models import Exit, Strategy
 from tests.environment import ROOT, VARIABLES
 from tests.support.house import House
@@ -24,6 +24,8 @@ from tests.support.waiting import eventually
 
 PARTS = ("project", "strategies", "marketdata", "templates")
 pytestmark = pytest.mark.timeout(180)
+
+ALL_PLANS = (*PLANS, *OTHER_PLANS)
 
 
 @pytest.fixture
@@ -109,8 +111,8 @@ def test_its_stop_is_touched_and_the_exit_fills(house: House) -> None:
     with manage("demo", "--url", url, "--fall-after", "2", env=house.env) as process:
         process.wait_for("exit done", 90)
         assert process.stop() == 0
-    assert Exit.objects.get().strategy.name == PLANS[0].name
-    assert Strategy.objects.filter(status="active").count() == len(PLANS) - 1
+    assert Exit.objects.get().strategy.name == FALLING.name
+    assert Strategy.objects.filter(status="active").count() == len(ALL_PLANS) - 1
     assert [order["status"] for order in house.simulator.control.ledger()] == ["complete"]
 
 
@@ -120,5 +122,5 @@ def test_a_second_start_arms_the_same_strategies_again(house: House) -> None:
         with manage("demo", "--url", url, "--fall-after", "60", env=house.env) as process:
             process.wait_for("stop      Ctrl-C", 60)
             assert process.stop() == 0
-    assert Strategy.objects.filter(status="active").count() == len(PLANS)
-    assert Strategy.objects.count() == len(PLANS)
+    assert Strategy.objects.filter(status="active").count() == len(ALL_PLANS)
+    assert Strategy.objects.count() == len(ALL_PLANS)

@@ -54,9 +54,14 @@ class DhanInstruments:
         Raises:
             BrokerUnavailable: Not reached, or in trouble.
             BrokerRejected: Refused.
+            BadReply: Something else came than the list.
 
         """
-        return download(root("instruments"), {}, "instrument list").text
+        reply = download(root("instruments"), {}, "instrument list")
+        if COLUMNS[0] not in reply.text.partition("\n")[0]:  # a file server says many things about its CSVs
+            kind = reply.headers.get("content-type", "nothing said")
+            raise BadReply(f"instrument list: expected Dhan's compact scrip master, got {kind}")
+        return reply.text
 
 
 def _listings(lines: Iterable[str], left_out: Counter[str]) -> Iterator[Listing]:

@@ -34,10 +34,8 @@ class Command(BaseCommand):
         if rate < 0:
             raise CommandError(f"--rate {rate} is below zero: use 0 for scripted prices only")
         options = Options(seed, rate, instruments)
-        brokers = [broker for broker in registry.BROKERS if registry.offers(broker, "simulated")]
-        surfaces = {broker: registry.surface(broker) for broker in brokers}
-        roots = {broker: settings.BROKER_ENDPOINTS[broker] for broker in brokers}
-        control = settings.SIMULATOR_CONTROL
+        surfaces = {broker: registry.surface(broker) for broker in registry.BROKERS}
+        roots, control = settings.BROKER_ENDPOINTS, settings.SIMULATOR_CONTROL
         try:
             _check_addresses(roots, control)
             asyncio.run(

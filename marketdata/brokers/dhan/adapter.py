@@ -1,0 +1,24 @@
+"""Dhan, as the house sees a broker."""
+
+from __future__ import annotations
+
+from marketdata.brokers.dhan.instruments import DhanInstruments
+from marketdata.brokers.dhan.listener import DhanMarketListener
+from marketdata.brokers.dhan.orders import DhanGateway
+from marketdata.brokers.dhan.roots import root
+from marketdata.listener import MarketDataListener
+from marketdata.ports import BrokerAdapter, BrokerConfig, InstrumentSource, OrderGateway, Tokens
+
+
+class DhanAdapter:
+    """Implements ``ports.BrokerAdapter``."""
+
+    listener_class: type[MarketDataListener] = DhanMarketListener
+    instruments: InstrumentSource = DhanInstruments()
+    instruments_per_connection = DhanMarketListener.instruments_per_connection
+
+    def gateway(self, config: BrokerConfig, tokens: Tokens) -> OrderGateway:
+        return DhanGateway(config, root("api"), tokens)
+
+
+ADAPTER: BrokerAdapter = DhanAdapter()
