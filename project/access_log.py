@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import wraps
 from typing import Any
 
-from daphne.server import Server  # type: ignore[import-untyped]
+from daphne.server import Server
 
 
 def leave_queries_out() -> None:
