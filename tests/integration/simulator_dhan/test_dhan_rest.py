@@ -42,6 +42,14 @@ def test_profile(running: RunningSimulator, account: dict[str, str]) -> None:
     assert len(answer["tokenValidity"]) == len("30/03/2025 15:37")
 
 
+def test_a_lapsed_data_plan_shows_in_the_profile(
+    running: RunningSimulator, account: dict[str, str], control: SimulatorControl
+) -> None:
+    assert profile(running, account).json()["dataPlan"] == "Active"
+    control.set_variant("dhan.data_plan", "Deactive")
+    assert profile(running, account).json()["dataPlan"] == "Deactive"
+
+
 @pytest.mark.parametrize("how", ["killed", "replaced", "wrong", "another client's"])
 def test_a_dead_token(
     running: RunningSimulator, account: dict[str, str], control: SimulatorControl, how: str

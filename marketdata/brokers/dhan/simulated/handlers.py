@@ -21,9 +21,13 @@ _QUOTES = {"ltp": views.ltp, "ohlc": views.ohlc, "quote": views.quote}
 EMPTY_HOLDINGS = "dhan.empty_holdings"
 """What an account without holdings is told: ``error`` (as reported of the real one) or ``list``."""
 
+DATA_PLAN = "dhan.data_plan"
+"""What profiles say of the paid plan that the feed needs: ``Active`` or ``Deactive``."""
+
 
 def profile(call: Call) -> views.Json:
-    return views.profile(call.account, call.sessions.expires_at(call.account))
+    found = views.profile(call.account, call.sessions.expires_at(call.account))
+    return found | {"dataPlan": call.market.variants[DATA_PLAN]}
 
 
 # --- Orders -----------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class DhanApi:
         self._limiter = Limiter(market.clock)
         self._desk = Desk(Windows(market.clock))
         self._list = b""
-        market.variants[handlers.EMPTY_HOLDINGS] = "error"
+        market.variants |= {handlers.EMPTY_HOLDINGS: "error", handlers.DATA_PLAN: "Active"}
 
     def mount(self, app: web.Application) -> None:
         for endpoint in ENDPOINTS:
