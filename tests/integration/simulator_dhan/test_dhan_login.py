@@ -9,8 +9,9 @@ import requests
 from dhanhq import DhanLogin
 
 from marketdata.brokers.dhan.simulated.auth import totp
-from marketdata.brokers.dhan.simulated.demo import DHAN_PIN, DHAN_TOTP_SECRET
+from marketdata.brokers.dhan.simulated.demo import DHAN_DEMO_CLIENT_ID, DHAN_PIN, DHAN_TOTP_SECRET
 from marketdata.simulator.control import SimulatorControl
+from tests.support import simulator_dhan
 from tests.support.simulator import RunningSimulator
 
 
@@ -36,6 +37,15 @@ def code(control: SimulatorControl, steps: int = 0) -> str:
 def test_the_code_is_an_authenticators() -> None:
     secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # RFC 6238's "12345678901234567890"
     assert [totp(secret, at) for at in (59, 1_111_111_109, 20_000_000_000)] == ["287082", "081804", "353130"]
+
+
+def test_the_demo_account_is_told_with_all_that_opens_it(running: RunningSimulator) -> None:
+    demo = running.ready["demos"]["dhan"]
+    assert (demo["client_id"], demo["pin"], demo["totp_secret"]) == (
+        DHAN_DEMO_CLIENT_ID, DHAN_PIN, DHAN_TOTP_SECRET,
+    )  # fmt: skip
+    session = simulator_dhan.client(running.dhan_api_root, demo)
+    assert session.get_fund_limits()["data"]["dhanClientId"] == DHAN_DEMO_CLIENT_ID
 
 
 def test_pin_and_code(login: DhanLogin, account: dict[str, str], control: SimulatorControl) -> None:

@@ -18,18 +18,19 @@ from marketdata.brokers.dhan.simulated.rest import DhanApi, Paths
 from marketdata.brokers.dhan.simulated.sessions import Sessions
 from marketdata.simulator.market import Market
 
-DEMO = {
+_CREDENTIALS = {
     "client_id": demo.DHAN_DEMO_CLIENT_ID,
     "api_key": demo.DHAN_DEMO_API_KEY,
     "api_secret": demo.DHAN_DEMO_API_SECRET,
     "access_token": demo.DHAN_DEMO_ACCESS_TOKEN,
 }
+DEMO = {**_CREDENTIALS, "pin": demo.DHAN_PIN, "totp_secret": demo.DHAN_TOTP_SECRET}
 _Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def application(market: Market, roots: Mapping[str, str]) -> web.Application:
     """Return the surface with the demo account in it, each part at the path of its root."""
-    market.exchange.accounts.create(**DEMO)
+    market.exchange.accounts.create(**_CREDENTIALS)
     catalogue, sessions = Catalogue(market.exchange.instruments.values()), Sessions(market)
     hub, alerts = DhanHub(market, catalogue, sessions), DhanAlerts(market, catalogue, sessions)
     for sockets in (hub, alerts):
