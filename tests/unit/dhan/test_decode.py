@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import random
 import struct
-import tracemalloc
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -25,7 +22,6 @@ from tests.support.dhan_frames import INFY, IST, NSE_CURRENCY, SBIN, Security
 
 NOW = 1_795_000_000.5
 TRADED = 1_795_000_000 - 2
-SEGMENTS = (0, 1, 2, 3, 4, 5, 7, 8)
 USD = (NSE_CURRENCY, 1156)
 NIFTY = (frames.INDICES, 13)
 
@@ -230,38 +226,6 @@ def test_any_bytes_give_ticks_or_a_bad_frame(data: bytes) -> None:
     except BadFrame:
         return
     assert all(abs(tick.price) < 2**63 for tick in found.ticks)
-
-
-def generated(count: int, rng: random.Random) -> Iterator[bytes]:
-    """Frames of one to three packets, one in ten damaged."""
-    for _ in range(count):
-        data = b"".join(
-            frames.packet(kind, (rng.choice(SEGMENTS), rng.getrandbits(17)), rng.randbytes(codec.SIZES.get(kind, 8) - 8))
-            for kind in rng.choices((*codec.SIZES, 99), k=rng.randint(1, 3))
-        )  # fmt: skip
-        yield data if rng.random() > 0.1 else data[: rng.randrange(len(data))] + rng.randbytes(3)
-
-
-def test_a_hundred_thousand_frames_leave_nothing_behind() -> None:
-    # The first ones fill caches; the others must leave nothing.
-    def read(count: int) -> int:
-        ticks = 0
-        for data in generated(count, rng):
-            try:
-                ticks += len(decoded(data).ticks)
-            except BadFrame:
-                pass
-        return ticks
-
-    rng = random.Random(20_261_123)
-    read(5_000)
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    ticks = read(95_000)
-    grown = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    assert ticks > 30_000
-    assert grown < 20_000
 
 
 # --- the SDK -----------------------------------------------------------------------------
