@@ -9,6 +9,15 @@ from cryptography.fernet import Fernet
 
 from project.demo import dotenv, ports
 from project.env import is_loopback
+from tests.support.simulator import free_ports
+
+
+@pytest.fixture(autouse=True)
+def ports_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start from ports nobody else on this machine would take first."""
+    names = ("CONTROL_PORT", "BROKER_PORT", "REDIS_PORT")
+    for name, port in zip(names, free_ports(len(names)), strict=True):
+        monkeypatch.setattr(dotenv, name, port)
 
 
 @pytest.fixture
@@ -44,6 +53,7 @@ def test_a_taken_port_moves_and_the_rest_stays(path: Path) -> None:
     before = dict(dotenv.prepare(path, {}).variables)
     port = int(before["SIMULATOR_CONTROL"].rsplit(":", 1)[1])
     with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((ports.HOST, port))
         holder.listen()
         after = dict(dotenv.prepare(path, {}).variables)
