@@ -114,6 +114,13 @@ class BrokerAccountAdmin(ListenerActions):
     def accounts(self, queryset: QuerySet[Any]) -> QuerySet[BrokerAccount]:
         return queryset
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        typed = bool(form.cleaned_data.get("access_token"))
+        if typed and "token_expires_at" not in form.changed_data:
+            obj.token_expires_at = None  # that was the other token's
+        super().save_model(request, obj, form, change)
+        SubscriptionManager().hint()
+
     @admin.display(description="feed")
     def state(self, account: BrokerAccount) -> str:
         listener = getattr(account, "listener", None)

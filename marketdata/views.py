@@ -49,7 +49,7 @@ def account(request: UserRequest, pk: int) -> HttpResponse:
         "life": token_life(row, timezone.now()),
         "refused": is_refused(row),
         "simulated": row.broker in settings.SIMULATED_BROKERS,
-        "callback": request.build_absolute_uri(reverse("broker-callback", args=[row.broker])),
+        "callback": _callback(request, row.broker),
     }
     return render(request, "brokers/account.html", context)
 
@@ -120,6 +120,12 @@ def callback(request: HttpRequest, broker: str) -> HttpResponse:
 
 def _own(request: HttpRequest, pk: int) -> BrokerAccount:
     return get_object_or_404(BrokerAccount, pk=pk, user=request.user)
+
+
+def _callback(request: HttpRequest, broker: str) -> str:
+    # Behind a proxy that speaks TLS, the request does not say which scheme a browser used; the cookie's rule does.
+    scheme = "https" if settings.SESSION_COOKIE_SECURE else request.scheme
+    return f"{scheme}://{request.get_host()}{reverse('broker-callback', args=[broker])}"
 
 
 def _is_meant(request: HttpRequest) -> bool:

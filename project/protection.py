@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, QuerySet
 
 from marketdata.domain.sessions import Calendar, Phase
+from marketdata.logins import token_life
 from marketdata.models import BrokerAccount, Listener, Subscription
 from marketdata.subscriptions import STRATEGY
 from strategies.domain.exits import ExitState
@@ -104,7 +105,7 @@ def _why_not(strategy: Strategy, now: datetime, calendar: Calendar) -> str:
         (strategy.stop_loss is None, "it has no stop"),
         (not _is_to_run(account), f"the listener of {account} is stopped"),
         (not is_reported(listener, now), "the listeners are not running"),
-        (_needs_login(listener), f"log in again at the broker of {account}"),
+        (_needs_login(account, listener, now), f"log in again at the broker of {account}"),
         (not is_connected(listener, now), f"the feed of {account} is not connected{_because(listener)}"),
         (not instrument.token, f"{instrument} is no longer in the broker's instrument list"),
         (
@@ -120,8 +121,10 @@ def _is_to_run(account: BrokerAccount) -> bool:
     return account.desired_state == BrokerAccount.DesiredState.RUNNING
 
 
-def _needs_login(listener: Listener | None) -> bool:
-    return listener is not None and listener.state == Listener.State.LOGIN_NEEDED
+def _needs_login(account: BrokerAccount, listener: Listener | None, now: datetime) -> bool:
+    # With an expired login the feed may still tick, but no exit would be taken.
+    refused = listener is not None and listener.state == Listener.State.LOGIN_NEEDED
+    return refused or not token_life(account, now).holds
 
 
 def _because(listener: Listener | None) -> str:
