@@ -72,7 +72,8 @@ def account(owner: User, broker: str) -> BrokerAccount:
         user=owner,
         broker=broker,
         client_id=credentials.pop("client_id"),
-        defaults={"name": f"Simulated {Broker(broker).label}", **credentials},
+        # A login of an earlier run is over: its simulator is gone, and its expiry says nothing.
+        defaults={"name": f"Simulated {Broker(broker).label}", "token_expires_at": None, **credentials},
     )
     return row
 

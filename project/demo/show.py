@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from urllib.error import URLError
+from urllib.parse import urljoin
 
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.urls import reverse
 
 from marketdata.brokers import registry
 from marketdata.domain.clock import Clock
@@ -78,14 +80,23 @@ def is_up(control: SimulatorControl) -> bool:
     return True
 
 
-def prepare(control: SimulatorControl, password: str) -> list[Strategy]:
-    """Import each broker's instruments and set up user, accounts and strategies."""
+def prepare(control: SimulatorControl, password: str, url: str) -> list[Strategy]:
+    """Import each broker's instruments and set up user, accounts and strategies.
+
+    Args:
+        control: The running simulator's.
+        password: The demo user's.
+        url: Where the page is served; a login at a simulated broker leads back there.
+
+    """
     owner = seed.user(password)
-    return [strategy for broker in registry.BROKERS for strategy in _prepare_broker(control, owner, broker)]
+    return [row for broker in registry.BROKERS for row in _prepare_broker(control, owner, broker, url)]
 
 
-def _prepare_broker(control: SimulatorControl, owner: User, broker: str) -> list[Strategy]:
+def _prepare_broker(control: SimulatorControl, owner: User, broker: str, url: str) -> list[Strategy]:
     row = seed.account(owner, broker)
+    callback = urljoin(url, reverse("broker-callback", args=[broker]))
+    control.create_account(**registry.surface(broker).DEMO, redirect_url=callback)
     call_command("import_instruments", broker, account=row.pk)
     armed = seed.strategies(row, SimulatedMarket(control, row.client_id))
     seed.watch(row)

@@ -48,7 +48,7 @@ class Command(BaseCommand):
         password = dotenv.demo_password()
         if not waiting.until(lambda: show.is_up(control), "the simulator did not start"):
             return
-        strategies = show.prepare(control, password)
+        strategies = show.prepare(control, password, url)
         port = urlsplit(url).port or 80
         if not waiting.until(lambda: ports.answers(port), "the page did not start"):
             return
