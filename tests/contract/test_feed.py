@@ -7,6 +7,7 @@ import logging
 from dataclasses import replace
 from decimal import Decimal
 from fnmatch import fnmatch
+from functools import partial
 
 import pytest
 
@@ -40,6 +41,10 @@ async def test_prices_arrive_exact_and_timed(
     assert latest[INFY].bid is not None
 
 
+def shows(feed: Feed, symbol: str, price: Decimal) -> bool:
+    return feed.price(symbol) == price
+
+
 # Prices that a float32 does not hold are among them.
 FINEST = {
     "NSE:INFY": ("1501.35", "1501.4"),
@@ -64,7 +69,7 @@ async def test_prices_arrive_exact_on_every_segment(
     await carried(control, config, symbol)
     for price in FINEST[pattern]:
         control.set_price(symbol, price)
-        await eventually_async(lambda price=price: feed.price(symbol) == Decimal(price))
+        await eventually_async(partial(shows, feed, symbol, Decimal(price)))
 
 
 async def test_the_answer_to_a_subscription_is_marked(

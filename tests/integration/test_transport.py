@@ -124,6 +124,34 @@ async def test_without_a_silence_limit_unanswered_pings_end_it() -> None:
         await transport.close()
 
 
+QUICK_PONGS = TransportOptions(silence_s=0.4, ping_interval_s=0.05, pongs_count=True, close_timeout_s=0.1)
+
+
+async def test_where_pongs_count_they_are_no_silence() -> None:
+    async with kite_feed() as feed:
+        transport = await opened(feed, QUICK_PONGS)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await transport.receive()
+        assert SystemClock().monotonic() - transport.last_frame_at < 0.4
+        await transport.close()
+
+
+async def test_where_pongs_count_their_absence_ends_it() -> None:
+    async with mute(handshake_answer) as url, asyncio.timeout(5):
+        transport = await Transport.open(Handshake(Secret(url)), options=QUICK_PONGS, clock=SystemClock())
+        with pytest.raises(BrokerUnavailable, match=r"silent for 0\.[4-9]"):
+            await transport.receive()
+        await transport.close()
+
+
+async def test_pings_are_answered() -> None:
+    async with kite_feed() as feed, asyncio.timeout(5):
+        transport = await opened(feed, QUICK_PONGS)
+        await (await (await feed.connected(1)).ping())
+        await transport.close()
+
+
 def handshake_answer(request: bytes) -> bytes:
     from websockets.utils import accept_key
 
