@@ -52,7 +52,7 @@ def test_one_of_somebody_else_needs_a_person() -> None:
 
 
 def test_without_a_data_plan_there_is_no_hurry() -> None:
-    error = diagnosed("200 OK", {**PROFILE, "dataPlan": "Deactive"})
+    error = diagnosed("200 OK", {**PROFILE, "dataPlan": "Expired"})
     assert isinstance(error, TryLater)
     assert "connection lost" in str(error)
     assert "plan" in str(error)
