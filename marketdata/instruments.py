@@ -29,7 +29,7 @@ class Terms:
 
 
 class InstrumentBook:
-    """Implements ``ports.Tokens``. A snapshot: load a new one after an import."""
+    """Implements ``ports.ContractBook``. A snapshot: load a new one after an import."""
 
     def __init__(self, broker: str, tokens: Mapping[str, str], terms: Mapping[str, Terms]) -> None:
         self.broker = broker
@@ -84,6 +84,12 @@ class InstrumentBook:
     def symbol(self, token: str) -> str | None:
         """Return the symbol a token means today."""
         return self._symbols.get(token)
+
+    def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
+        return {symbol: token for symbol in symbols if (token := self._tokens.get(symbol))}
+
+    def symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]:
+        return {token: self._symbols[token] for token in tokens if token in self._symbols}
 
     def tick_size(self, symbol: str) -> Decimal | None:
         """Return rupees between two valid prices; None for a symbol that is not listed."""

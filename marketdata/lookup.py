@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from decimal import Decimal
+
+from django.db.models import QuerySet
 
 from marketdata.database import db_unit
 from marketdata.models import Instrument
@@ -10,7 +13,7 @@ from marketdata.wanted import read_tokens
 
 
 class DatabaseTokens:
-    """Implements ``ports.Tokens`` on the table itself. Blocks: for worker threads only."""
+    """Implements ``ports.ContractBook`` on the table itself. Blocks: for worker threads only."""
 
     def __init__(self, broker: str) -> None:
         self._broker = broker
@@ -21,6 +24,24 @@ class DatabaseTokens:
 
     def symbol(self, token: str) -> str | None:
         return db_unit(self._symbol, token)
+
+    def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
+        return db_unit(self._tokens_of, symbols)
+
+    def symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]:
+        return db_unit(self._symbols_of, tokens)
+
+    def _tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
+        wanted = set(symbols)
+        names = [symbol.partition(":")[2] for symbol in wanted]
+        rows = self._rows(tradingsymbol__in=names)
+        return {row.symbol: row.token for row in rows if row.token and row.symbol in wanted}
+
+    def _symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]:
+        return {row.token: row.symbol for row in self._rows(token__in=list(tokens))} if tokens else {}
+
+    def _rows(self, **named: list[str]) -> QuerySet[Instrument]:
+        return Instrument.objects.filter(broker=self._broker, **named)
 
     def tick_size(self, symbol: str) -> Decimal | None:
         return db_unit(self._tick_size, symbol)

@@ -44,6 +44,14 @@ class Tokens(Protocol):
         ...
 
 
+class ContractBook(Tokens, Protocol):
+    """Tokens and symbols of many contracts with one look. What is not listed is absent."""
+
+    def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]: ...
+
+    def symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]: ...
+
+
 class TickSink(Protocol):
     """A room at the end of the pipeline. Returns at once: no I/O, no waiting."""
 
@@ -125,7 +133,7 @@ class BrokerAdapter(Protocol):
     instruments: InstrumentSource
     instruments_per_connection: int
 
-    def gateway(self, config: BrokerConfig, tokens: Tokens) -> OrderGateway: ...
+    def gateway(self, config: BrokerConfig, contracts: ContractBook) -> OrderGateway: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -27,6 +27,12 @@ class NoBook:
 
     def symbol(self, token: str) -> str | None:
         return None
+
+    def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
+        return {}
+
+    def symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]:
+        return {}
 
     def tick_size(self, symbol: str) -> Decimal | None:
         return None

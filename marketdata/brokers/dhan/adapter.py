@@ -7,7 +7,7 @@ from marketdata.brokers.dhan.listener import DhanMarketListener
 from marketdata.brokers.dhan.orders import DhanGateway
 from marketdata.brokers.dhan.roots import root
 from marketdata.listener import MarketDataListener
-from marketdata.ports import BrokerAdapter, BrokerConfig, InstrumentSource, OrderGateway, Tokens
+from marketdata.ports import BrokerAdapter, BrokerConfig, ContractBook, InstrumentSource, OrderGateway
 
 
 class DhanAdapter:
@@ -17,8 +17,8 @@ class DhanAdapter:
     instruments: InstrumentSource = DhanInstruments()
     instruments_per_connection = DhanMarketListener.instruments_per_connection
 
-    def gateway(self, config: BrokerConfig, tokens: Tokens) -> OrderGateway:
-        return DhanGateway(config, root("api"), tokens)
+    def gateway(self, config: BrokerConfig, contracts: ContractBook) -> OrderGateway:
+        return DhanGateway(config, root("api"), contracts)
 
 
 ADAPTER: BrokerAdapter = DhanAdapter()

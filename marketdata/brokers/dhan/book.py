@@ -1,12 +1,12 @@
 """Dhan's orders, positions and quotes in our terms, schema-strict.
 
-Contracts come as segment and security id; ``name`` turns those into symbols. The exact values
-that matter for money are read here only.
+Contracts come as segment and security id. Where a record wants a symbol it has the token text
+here: the gateway knows the names. The exact values that matter for money are read here only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -31,9 +31,6 @@ _STATUSES = {
 _IST = timezone(timedelta(hours=5, minutes=30))
 _NEVER = 1980  # the year in which an instrument without a trade was last traded
 
-Name = Callable[[str], str]
-"""Token text -> symbol."""
-
 
 def order_status(word: str) -> OrderStatus:
     """Return what a status word means."""
@@ -45,23 +42,23 @@ def our_product(word: str) -> str:
     return _OUR_PRODUCTS.get(word, word)
 
 
-def order_snapshots(reply: Any, name: Name) -> list[OrderSnapshot]:
+def order_snapshots(reply: Any) -> list[OrderSnapshot]:
     """Read the whole order book; one bad row spoils it, for an order left out looks absent.
 
     Raises:
         BadReply: Not of the documented shape.
 
     """
-    return [order_snapshot(row, name) for row in rows(reply, "orders")]
+    return [order_snapshot(row) for row in rows(reply, "orders")]
 
 
-def order_snapshot(row: Any, name: Name) -> OrderSnapshot:
+def order_snapshot(row: Any) -> OrderSnapshot:
     """Read one order. Raises ``BadReply``."""
     status = text(row, "orderStatus")
     return OrderSnapshot(
         order_id=text(row, "orderId"),
         tag=optional_text(row, "correlationId"),
-        symbol=name(_token(row)),
+        symbol=_token(row),
         side=side(row, "transactionType"),
         product=our_product(text(row, "productType")),
         quantity=field(row, "quantity", int),
@@ -73,7 +70,7 @@ def order_snapshot(row: Any, name: Name) -> OrderSnapshot:
     )
 
 
-def position_snapshots(positions: Any, holdings: Any, name: Name) -> list[PositionSnapshot]:
+def position_snapshots(positions: Any, holdings: Any) -> list[PositionSnapshot]:
     """Read net positions, with the shares in the demat account that can still be sold.
 
     What was sold from the holdings today shows as a negative CNC position, and perhaps also as
@@ -81,23 +78,23 @@ def position_snapshots(positions: Any, holdings: Any, name: Name) -> list[Positi
     """
     net: dict[tuple[str, str], int] = {}
     for row in rows(positions, "positions"):
-        key = name(_token(row)), our_product(text(row, "productType"))
+        key = _token(row), our_product(text(row, "productType"))
         net[key] = net.get(key, 0) + field(row, "netQty", int)
-    for symbol, available, unpledged in _holdings(holdings, name):
-        today = net.get((symbol, "CNC"), 0)
+    for token, available, unpledged in _holdings(holdings):
+        today = net.get((token, "CNC"), 0)
         left = min(available, unpledged + min(today, 0))
-        net[symbol, "CNC"] = max(left, 0) + max(today, 0)
-    return [PositionSnapshot(symbol, product, quantity) for (symbol, product), quantity in net.items()]
+        net[token, "CNC"] = max(left, 0) + max(today, 0)
+    return [PositionSnapshot(token, product, quantity) for (token, product), quantity in net.items()]
 
 
-def _holdings(reply: Any, name: Name) -> Iterable[tuple[str, int, int]]:
-    # (symbol, can be sold now, held and not pledged)
+def _holdings(reply: Any) -> Iterable[tuple[str, int, int]]:
+    # (token, can be sold now, held and not pledged)
     for row in rows(reply, "holdings"):
         # "ALL": in both lists; its id is the one of NSE.
         segment = "BSE_EQ" if text(row, "exchange") == "BSE" else "NSE_EQ"
-        symbol = name(token_of(segment, text(row, "securityId")))
+        token = token_of(segment, text(row, "securityId"))
         total, pledged = field(row, "totalQty", int), field(row, "collateralQty", int)
-        yield symbol, field(row, "availableQty", int), total - pledged
+        yield token, field(row, "availableQty", int), total - pledged
 
 
 def quotes(reply: Any, symbols: Mapping[str, str]) -> dict[str, Quote]:

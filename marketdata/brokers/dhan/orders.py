@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from marketdata.asking import in_portions
 from marketdata.brokers.dhan import book
 from marketdata.brokers.dhan.reading import DhanReads
 from marketdata.brokers.dhan.segments import split_token
 from marketdata.brokers.dhan.wire import DhanWire
-from marketdata.domain.errors import UnknownInstrument
 from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Quote
-from marketdata.ports import BrokerConfig, Tokens
+from marketdata.ports import BrokerConfig, ContractBook
+
+_Row = TypeVar("_Row", OrderSnapshot, PositionSnapshot)
 
 QUOTES_PER_CALL = 1000
 QUOTE_SPACING_S = 1.05
@@ -25,11 +27,16 @@ class DhanGateway:
     """Implements ``ports.OrderGateway``. Blocking: for worker threads."""
 
     def __init__(
-        self, config: BrokerConfig, root: str, tokens: Tokens, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        config: BrokerConfig,
+        root: str,
+        contracts: ContractBook,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._config = config
         self._root = root
-        self._tokens = tokens
+        self._contracts = contracts
         self._sleep = sleep
 
     @cached_property
@@ -37,17 +44,17 @@ class DhanGateway:
         return DhanReads(self._root, self._config)
 
     def open_wire(self) -> DhanWire:
-        return DhanWire.open(self._root, self._config, self._tokens)
+        return DhanWire.open(self._root, self._config, self._contracts)
 
     def orders(self) -> Sequence[OrderSnapshot]:
-        return book.order_snapshots(self._reads.read(self._reads.sdk.get_order_list), self._namer())
+        return self._named(book.order_snapshots(self._reads.read(self._reads.sdk.get_order_list)))
 
     def positions(self) -> Sequence[PositionSnapshot]:
         positions = self._reads.read(self._reads.sdk.get_positions)
-        return book.position_snapshots(positions, self._reads.holdings(), self._namer())
+        return self._named(book.position_snapshots(positions, self._reads.holdings()))
 
     def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
-        tokens = {token: symbol for symbol in sorted(symbols) if (token := self._token(symbol))}
+        tokens = {token: symbol for symbol, token in self._contracts.tokens_of(symbols).items()}
         found: dict[str, Quote] = {}
         for some in in_portions(list(tokens), QUOTES_PER_CALL, spacing_s=QUOTE_SPACING_S, sleep=self._sleep):
             found.update(book.quotes(self._quoted(some), tokens))
@@ -62,22 +69,7 @@ class DhanGateway:
             wanted.setdefault(segment, []).append(int(security_id))
         return self._reads.read(lambda: self._reads.sdk.quote_data(wanted))
 
-    def _token(self, symbol: str) -> str | None:
-        try:
-            return self._tokens.token(symbol)
-        except UnknownInstrument:
-            return None
-
-    def _namer(self) -> book.Name:
-        """Return a name giver for one read: each contract is looked up once.
-
-        A contract that is not in our list keeps its token, which is nobody's symbol.
-        """
-        known: dict[str, str] = {}
-
-        def name(token: str) -> str:
-            if token not in known:
-                known[token] = self._tokens.symbol(token) or token
-            return known[token]
-
-        return name
+    def _named(self, found: Sequence[_Row]) -> list[_Row]:
+        """Put symbols for tokens. A contract not in our list keeps its token, which is nobody's symbol."""
+        names = self._contracts.symbols_of({row.symbol for row in found})
+        return [replace(row, symbol=names.get(row.symbol, row.symbol)) for row in found]

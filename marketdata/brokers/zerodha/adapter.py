@@ -7,7 +7,7 @@ from marketdata.brokers.zerodha.listener import ZerodhaMarketListener
 from marketdata.brokers.zerodha.orders import KiteGateway
 from marketdata.brokers.zerodha.roots import root
 from marketdata.listener import MarketDataListener
-from marketdata.ports import BrokerAdapter, BrokerConfig, InstrumentSource, OrderGateway, Tokens
+from marketdata.ports import BrokerAdapter, BrokerConfig, ContractBook, InstrumentSource, OrderGateway
 
 
 class ZerodhaAdapter:
@@ -17,8 +17,8 @@ class ZerodhaAdapter:
     instruments: InstrumentSource = KiteInstruments()
     instruments_per_connection = ZerodhaMarketListener.instruments_per_connection
 
-    def gateway(self, config: BrokerConfig, tokens: Tokens) -> OrderGateway:
-        # Kite trades by symbol: the tokens are not needed.
+    def gateway(self, config: BrokerConfig, contracts: ContractBook) -> OrderGateway:
+        # Kite trades by symbol: no token is needed.
         return KiteGateway(config, root("api"))
 
 

@@ -15,12 +15,7 @@ from marketdata.domain.errors import BadReply
 from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote, Side
 
 REST = Path(__file__).parents[2] / "data" / "dhan" / "rest"
-NAMES = {"NSE_EQ:11536": "NSE:TCS", "NSE_EQ:3045": "NSE:SBIN", "BSE_EQ:500112": "BSE:SBIN",
-         "NSE_FNO:35001": "NFO:NIFTY26NOVFUT"}  # fmt: skip
-
-
-def name(token: str) -> str:
-    return NAMES.get(token, token)
+TOKENS = {"NSE_EQ:11536": "NSE:TCS"}
 
 
 def documented() -> dict[str, Any]:
@@ -29,12 +24,12 @@ def documented() -> dict[str, Any]:
 
 
 def order(**changes: Any) -> OrderSnapshot:
-    return book.order_snapshot({**documented(), **changes}, name)
+    return book.order_snapshot({**documented(), **changes})
 
 
 def test_the_documented_order() -> None:
     assert order() == OrderSnapshot(
-        "112111182198", "123abc678", "NSE:TCS", Side.BUY, "MIS", 5, 0, OrderStatus.LIVE, "PENDING"
+        "112111182198", "123abc678", "NSE_EQ:11536", Side.BUY, "MIS", 5, 0, OrderStatus.LIVE, "PENDING"
     )
 
 
@@ -73,9 +68,9 @@ def test_a_rejected_order_says_why() -> None:
     assert order(orderStatus="REJECTED", omsErrorDescription="RMS: no").message == "RMS: no"
 
 
-def test_an_order_of_others_has_no_tag_and_a_contract_we_do_not_list_keeps_its_token() -> None:
-    snapshot = order(correlationId=None, securityId="999999")
-    assert (snapshot.tag, snapshot.symbol) == ("", "NSE_EQ:999999")
+def test_an_order_of_others_has_no_tag() -> None:
+    snapshot = order(correlationId=None)
+    assert snapshot.tag == ""
 
 
 @pytest.mark.parametrize(
@@ -95,7 +90,7 @@ def test_a_wrong_field_is_named(field: str, value: Any) -> None:
 @pytest.mark.parametrize("reply", [None, {}, {"data": []}, "", [None], ["x"], [documented(), {}]])
 def test_one_bad_row_spoils_the_book(reply: Any) -> None:
     with pytest.raises(BadReply):
-        book.order_snapshots(reply, name)
+        book.order_snapshots(reply)
 
 
 def position(token: str, product: str, quantity: int) -> dict[str, Any]:
@@ -112,11 +107,11 @@ def holding(total: int, available: int, *, pledged: int = 0, exchange: str = "AL
             "collateralQty": pledged}  # fmt: skip
 
 
-def test_positions_are_signed_and_named() -> None:
+def test_positions_are_signed() -> None:
     rows = [position("NSE_FNO:35001", "MARGIN", -75), position("NSE_EQ:11536", "INTRADAY", 10)]
-    assert book.position_snapshots(rows, [], name) == [
-        PositionSnapshot("NFO:NIFTY26NOVFUT", "NRML", -75),
-        PositionSnapshot("NSE:TCS", "MIS", 10),
+    assert book.position_snapshots(rows, []) == [
+        PositionSnapshot("NSE_FNO:35001", "NRML", -75),
+        PositionSnapshot("NSE_EQ:11536", "MIS", 10),
     ]
 
 
@@ -139,25 +134,25 @@ def test_delivered_shares_count_once_and_never_too_many(
     held: dict[str, Any], today: int | None, sellable: int
 ) -> None:
     positions = [] if today is None else [position("NSE_EQ:3045", "CNC", today)]
-    assert book.position_snapshots(positions, [held], name) == [PositionSnapshot("NSE:SBIN", "CNC", sellable)]
+    assert book.position_snapshots(positions, [held]) == [PositionSnapshot("NSE_EQ:3045", "CNC", sellable)]
 
 
 def test_a_share_held_at_bse_only_is_bses() -> None:
-    assert book.position_snapshots([], [holding(3, 3, exchange="BSE")], name) == [
-        PositionSnapshot("BSE:SBIN", "CNC", 3)
+    assert book.position_snapshots([], [holding(3, 3, exchange="BSE")]) == [
+        PositionSnapshot("BSE_EQ:500112", "CNC", 3)
     ]
 
 
 @pytest.mark.parametrize("reply", [None, {}, [{}], [position("NSE_EQ:1", "CNC", 1) | {"netQty": 1.5}]])
 def test_positions_of_another_shape_are_refused(reply: Any) -> None:
     with pytest.raises(BadReply):
-        book.position_snapshots(reply, [], name)
+        book.position_snapshots(reply, [])
 
 
 @pytest.mark.parametrize("reply", [None, {}, [{}], [holding(1, 1) | {"availableQty": None}]])
 def test_holdings_of_another_shape_are_refused(reply: Any) -> None:
     with pytest.raises(BadReply):
-        book.position_snapshots([], reply, name)
+        book.position_snapshots([], reply)
 
 
 QUOTED = {"last_price": 3345.05, "last_trade_time": "23/11/2026 11:59:58",
@@ -165,7 +160,7 @@ QUOTED = {"last_price": 3345.05, "last_trade_time": "23/11/2026 11:59:58",
 
 
 def quoted(row: Any, *, segment: str = "NSE_EQ", security_id: str = "11536") -> dict[str, Quote]:
-    return book.quotes({"data": {segment: {security_id: row}}, "status": "success"}, NAMES)
+    return book.quotes({"data": {segment: {security_id: row}}, "status": "success"}, TOKENS)
 
 
 def test_a_quote_is_exact_and_its_time_indias() -> None:
