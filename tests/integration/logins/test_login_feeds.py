@@ -12,7 +12,6 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.test import Client
-from pytest_django import Settings
 
 from marketdata.brokers import registry
 from marketdata.clock import SystemClock
@@ -21,8 +20,8 @@ from marketdata.domain.prices import to_rupees
 from marketdata.domain.ticks import Tick
 from marketdata.manager import ListenerManager
 from marketdata.models import BrokerAccount, Instrument, ListenerEvent, Subscription
+from marketdata.simulator.control import SimulatorControl
 from tests.support.logins import through_the_browser, told
-from tests.support.simulator import RunningSimulator
 from tests.support.waiting import eventually_async
 
 pytestmark = [
@@ -49,11 +48,8 @@ class Pipeline:
 
 
 @pytest.fixture(params=registry.BROKERS)
-def broker(request: pytest.FixtureRequest, simulator: RunningSimulator, settings: Settings) -> str:
-    name = str(request.param)
-    roots = {role: simulator.env[end.variable] for role, end in registry.endpoints(name).items()}
-    settings.BROKER_ENDPOINTS = {**settings.BROKER_ENDPOINTS, name: roots}
-    return name
+def broker(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
@@ -72,9 +68,9 @@ def listed(broker: str) -> Mapping[str, Instrument]:
     return {row.symbol: row for row in Instrument.objects.bulk_create(rows)}
 
 
-def watching(simulator: RunningSimulator, broker: str, name: str, instrument: Instrument) -> BrokerAccount:
+def watching(control: SimulatorControl, broker: str, name: str, instrument: Instrument) -> BrokerAccount:
     callback = f"http://testserver/brokers/{broker}/callback/"
-    made = simulator.control.create_account(name.upper(), redirect_url=callback)
+    made = control.create_account(name.upper(), redirect_url=callback)
     account = BrokerAccount.objects.create(
         user=User.objects.create_user(name), broker=broker, client_id=name.upper(), desired_state="running",
         api_key=made["api_key"], api_secret=made["api_secret"], access_token=made["access_token"],
@@ -102,17 +98,17 @@ def log_in(account: BrokerAccount) -> str:
 
 
 async def test_a_new_token_is_used_at_once_and_nobody_else_notices(
-    simulator: RunningSimulator, broker: str, listed: Mapping[str, Instrument], manager: ListenerManager
+    control: SimulatorControl, broker: str, listed: Mapping[str, Instrument], manager: ListenerManager
 ) -> None:
     def state(account: BrokerAccount) -> str:
         health: Mapping[str, Any] = manager.get_all_health().get(account.user_id, {})
         return str(next((one.state for one in health.values()), ""))
 
-    control, pipeline = simulator.control, manager._pipeline
+    pipeline = manager._pipeline
     assert isinstance(pipeline, Pipeline)
     control.set_price(MINE, "1500")
-    mine = await sync_to_async(watching)(simulator, broker, "mine", listed[MINE])
-    theirs = await sync_to_async(watching)(simulator, broker, "theirs", listed[THEIRS])
+    mine = await sync_to_async(watching)(control, broker, "mine", listed[MINE])
+    theirs = await sync_to_async(watching)(control, broker, "theirs", listed[THEIRS])
     await eventually_async(lambda: state(mine) == state(theirs) == "connected", 15)
     await eventually_async(lambda: len(control.subscriptions()) == 2)
 
