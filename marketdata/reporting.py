@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db import transaction
 
+from marketdata.backoff import STABLE_S
 from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.feed import ListenerState
@@ -69,8 +70,11 @@ class FeedReporter:
         """Take note of what happened to a feed; returns at once."""
         story = self._story(feed)
         if kind == "connected":
-            story.connected_at, story.failures = self._clock.time(), 0
+            story.connected_at = self._clock.time()
         elif kind == "disconnected":
+            # One that is made and lost at once is a failure like the one before it.
+            if story.connected_at is not None and self._clock.time() - story.connected_at > STABLE_S:
+                story.failures = 0
             story.connected_at = None
         elif kind == "failed":
             story.failures += 1

@@ -126,6 +126,22 @@ async def test_a_person_is_told_at_the_third_failure_and_events_do_not_pile_up(
     assert await ListenerEvent.objects.acount() == 3
 
 
+def flap(reporter: FeedReporter, feed: WantedFeed, clock: HandClock, *, lived_s: float) -> None:
+    reporter.on_feed_event(feed, "connected", "")
+    clock.advance(lived_s)
+    reporter.on_feed_event(feed, "disconnected", "dropped")
+    reporter.on_feed_event(feed, "failed", "dropped")
+
+
+@pytest.mark.parametrize(("lived_s", "told"), [(1, ["alert"]), (60, [])])
+async def test_a_connection_that_does_not_last_is_a_failure(
+    reporter: FeedReporter, feed: WantedFeed, pages: Pages, clock: HandClock, lived_s: float, told: list[str]
+) -> None:
+    for _ in range(3):
+        flap(reporter, feed, clock, lived_s=lived_s)
+    assert pages.kinds() == told
+
+
 async def test_a_dead_login_is_told_once(reporter: FeedReporter, feed: WantedFeed, pages: Pages) -> None:
     dead = replace(WELL, state=ListenerState.LOGIN_NEEDED, is_connected=False)
     for _ in range(3):
