@@ -135,7 +135,13 @@ def flap(reporter: FeedReporter, feed: WantedFeed, clock: HandClock, *, lived_s:
 
 @pytest.mark.parametrize(("lived_s", "told"), [(1, ["alert"]), (60, [])])
 async def test_a_connection_that_does_not_last_is_a_failure(
-    reporter: FeedReporter, feed: WantedFeed, pages: Pages, clock: HandClock, lived_s: float, told: list[str]
+    reporter: FeedReporter,
+    feed: WantedFeed,
+    pages: Pages,
+    clock: HandClock,
+    *,
+    lived_s: float,
+    told: list[str],
 ) -> None:
     for _ in range(3):
         flap(reporter, feed, clock, lived_s=lived_s)
