@@ -214,9 +214,11 @@ def _told(account: BrokerAccount, exc: BrokerError, said: str) -> str:
     if isinstance(exc, LoginExpired):
         return f"{name} does not accept this login; start again. Its words: {said}."
     if isinstance(exc, BrokerUnavailable):
-        return f"{name} could not be asked, so nothing was changed; try again. What happened: {said}."
+        return f"{name} could not be asked, so nothing was changed here; try again. What happened: {said}."
     if isinstance(exc, BadReply):
-        return f"{name} answered something else than it should, so nothing was changed. What came: {said}."
+        return (
+            f"{name} answered something else than it should, so nothing was changed here. What came: {said}."
+        )
     return f"Not logged in: {said}."
 
 
