@@ -26,6 +26,7 @@ from tests.support.processes import manage
 
 pytestmark = pytest.mark.django_db
 RECORDED = Path(__file__).parents[1] / "data" / "zerodha" / "rest" / "instruments.csv"
+DHAN_RECORDED = RECORDED.parents[2] / "dhan" / "rest" / "scrip_master.csv"
 PAISA = Decimal("0.05")
 
 
@@ -166,6 +167,26 @@ def test_the_recorded_list_from_a_file(capsys: pytest.CaptureFixture[str]) -> No
     assert "read 39 rows" in out
     assert "39 instruments listed; 39 added" in out
     assert len(InstrumentBook.load("zerodha")) == 39
+
+
+def test_rows_without_a_name_of_ours_are_counted_by_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("import_instruments", "dhan", file=DHAN_RECORDED)
+    out = capsys.readouterr().out
+    assert "121 instruments listed; 121 added" in out
+    assert "left out 141 rows: index without a name of ours" in out
+    assert InstrumentBook.load("dhan").token("NSE:RELIANCE") == "NSE_EQ:2885"
+
+
+def test_a_list_without_any_name_of_ours_changes_nothing_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *rows = DHAN_RECORDED.read_text().splitlines()
+    file = tmp_path / "list.csv"
+    file.write_text("\n".join((header, *(row for row in rows if ",BSEDSI," in row), "")))
+    with pytest.raises(CommandError, match="is empty") as caught:
+        call_command("import_instruments", "dhan", file=file)
+    assert caught.value.returncode == 1
+    assert "left out 1 rows: index without a name of ours" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["", "<html>Sorry</html>", ",".join(COLUMNS) + "\n"])
