@@ -184,6 +184,7 @@ async def test_the_buttons_work_in_place_and_events_arrive(
 async def test_exiting_by_hand_asks_first(user: User, strategy: Strategy, web: Web) -> None:
     async with browser() as chromium, visitor(chromium, web.root) as guest:
         await guest.log_in(user.username, PASSWORD)
+        await expect(guest.page.locator("#clock")).to_contain_text("IST")  # until then a click asks on a page
         row = row_of(guest.page, "Infosys swing")
         await row.get_by_role("button", name="Exit").click()
         await guest.page.get_by_role("button", name="Keep it").click()
