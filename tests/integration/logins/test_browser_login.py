@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
@@ -10,7 +11,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from marketdata.brokers.zerodha.login import KiteLogin
+from marketdata.domain.errors import BrokerRejected
 from marketdata.models import BrokerAccount, ListenerEvent
+from marketdata.ports import BrokerConfig
+from marketdata.secret import MASK, Secret
 from marketdata.simulator.control import SimulatorControl
 from tests.support.logins import (
     OLD,
@@ -136,6 +141,20 @@ def test_the_broker_s_refusal_is_told_in_its_words(
     assert ("Token is invalid or has expired" in said) or ("Invalid Token ID" in said)
     assert "canary" not in said + caplog.text
     assert token(account) == OLD
+
+
+def test_a_broker_that_quotes_secrets_is_not_quoted(
+    owner: Client, kite: BrokerAccount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def quoting(self: KiteLogin, config: BrokerConfig, answer: Mapping[str, str]) -> Secret:
+        raise BrokerRejected(f"no session for {answer['request_token']} and {config.api_secret.reveal()}")
+
+    callback = through_the_browser(owner, kite.pk)
+    monkeypatch.setattr(KiteLogin, "exchange", quoting)
+
+    said = told(owner, callback)
+    assert said == f"Not logged in: no session for {MASK} and {MASK}."
+    assert dict(parse_qsl(urlsplit(callback).query))["request_token"] not in caplog.text
 
 
 def test_a_login_that_was_not_completed_changes_nothing(owner: Client, account: BrokerAccount) -> None:
