@@ -67,15 +67,21 @@ def user(password: str) -> User:
 
 def account(owner: User, broker: str) -> BrokerAccount:
     """Return the demo's account, with the credentials that every simulator knows."""
-    credentials = dict(registry.surface(broker).DEMO)
+    known = credentials(broker)
     row, _ = BrokerAccount.objects.update_or_create(
         user=owner,
         broker=broker,
-        client_id=credentials.pop("client_id"),
+        client_id=known.pop("client_id"),
         # A login of an earlier run is over: its simulator is gone, and its expiry says nothing.
-        defaults={"name": f"Simulated {Broker(broker).label}", "token_expires_at": None, **credentials},
+        defaults={"name": f"Simulated {Broker(broker).label}", "token_expires_at": None, **known},
     )
     return row
+
+
+def credentials(broker: str) -> dict[str, str]:
+    """Return what an account row holds of the demo login; a PIN, say, is only typed at the broker."""
+    demo = registry.surface(broker).DEMO
+    return {name: demo[name] for name in ("client_id", "api_key", "api_secret", "access_token")}
 
 
 def plans(broker: str) -> Iterable[Plan]:

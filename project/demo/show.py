@@ -96,7 +96,7 @@ def prepare(control: SimulatorControl, password: str, url: str) -> list[Strategy
 def _prepare_broker(control: SimulatorControl, owner: User, broker: str, url: str) -> list[Strategy]:
     row = seed.account(owner, broker)
     callback = urljoin(url, reverse("broker-callback", args=[broker]))
-    control.create_account(**registry.surface(broker).DEMO, redirect_url=callback)
+    control.create_account(**seed.credentials(broker), redirect_url=callback)
     call_command("import_instruments", broker, account=row.pk)
     armed = seed.strategies(row, SimulatedMarket(control, row.client_id))
     seed.watch(row)
