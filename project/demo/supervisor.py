@@ -4,12 +4,46 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 from honcho.manager import Manager
+from honcho.printer import Printer
 
 INTERRUPTED = (130, 143)  # honcho's words for SIGINT and SIGTERM: a person asked
+
+
+class Output:
+    """Standard output whose reader may go away (`make run | head`): everything then stops.
+
+    honcho would fail at the next line and leave its children running.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+        except OSError:
+            self._stop()
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._stop()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def _stop(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def commands(web_port: int, redis_port: int | None) -> dict[str, Sequence[str]]:
@@ -29,7 +63,7 @@ def commands(web_port: int, redis_port: int | None) -> dict[str, Sequence[str]]:
 
 def run(processes: Mapping[str, Sequence[str]], variables: Mapping[str, str]) -> int:
     """Run them until one ends or a person interrupts; return 0 only for the latter."""
-    manager = Manager()
+    manager = Manager(Printer(Output(sys.stdout)))
     for name, command in processes.items():
         manager.add_process(name, _leashed(command, os.getpid()), env=dict(variables))
     manager.loop()

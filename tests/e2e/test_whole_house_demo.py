@@ -96,6 +96,15 @@ def test_killed_it_leaves_nothing_running(folder: Path) -> None:
         assert eventually(lambda: not any(map(is_alive, pids.values())), 20)
 
 
+def test_with_its_reader_gone_it_ends(folder: Path) -> None:
+    with make_run(folder) as process:
+        process.wait_for(" password ", 60)
+        pids = started(process)
+        process.stop_reading()
+        assert process.wait(30) == 0  # at the listeners' next line
+        assert eventually(lambda: not any(map(is_alive, pids.values())))
+
+
 def test_real_brokers_are_left_alone(folder: Path) -> None:
     (folder / ".env").write_text("SECRET_KEY=real\nLIVE_TRADING=1\n")
     with make_run(folder) as process:

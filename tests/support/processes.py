@@ -23,6 +23,7 @@ class Process:
     def __init__(self, command: Sequence[str], env: Mapping[str, str], folder: Path = ROOT) -> None:
         self.command = list(command)
         self.lines: list[str] = []
+        self._is_read = True
         # Its own session: a signal to its group reaches its children, and never us.
         self._child = subprocess.Popen(
             self.command,
@@ -91,6 +92,13 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
         self._child.wait(10)
 
+    def stop_reading(self) -> None:
+        """Go away as `head` does: the next line it reads is the last, its own next write fails."""
+        self._is_read = False
+        self._reader.join(30)
+        assert self._child.stdout is not None
+        self._child.stdout.close()
+
     def close(self) -> None:
         if self.returncode is None:
             self.kill()
@@ -103,6 +111,8 @@ class Process:
         with suppress(ValueError):  # closed under us at the end
             for line in self._child.stdout:
                 self.lines.append(line.rstrip("\n"))
+                if not self._is_read:
+                    return
 
     def __enter__(self) -> Self:
         return self
