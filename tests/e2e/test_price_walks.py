@@ -98,7 +98,9 @@ def shares(broker: str) -> Mapping[str, Instrument]:
 
 
 def open_account(user: User, broker: str) -> BrokerAccount:
-    return BrokerAccount.objects.create(user=user, broker=broker, **registry.surface(broker).DEMO)
+    demo = registry.surface(broker).DEMO
+    stored = {name: demo[name] for name in ("client_id", "api_key", "api_secret", "access_token")}
+    return BrokerAccount.objects.create(user=user, broker=broker, **stored)
 
 
 def arm(house: House, walk: Walk) -> Strategy:
