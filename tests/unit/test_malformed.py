@@ -27,6 +27,6 @@ def test_a_slow_drip_is_borne_for_ever() -> None:
 def test_after_the_connection_ended_the_count_starts_anew() -> None:
     malformed = Malformed()
     with pytest.raises(BrokerUnavailable):
-        [malformed.count(0) for _ in range(21)]
+        list(map(malformed.count, [0] * 21))
     malformed.count(1)
     assert malformed.total == 22
