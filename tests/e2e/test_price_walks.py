@@ -41,10 +41,9 @@ class Walk:
     prices: Sequence[int]
 
     @property
-    def breach(self) -> int | None:
-        """The oracle: the first price at or through the stop."""
-        hits = (p for p in self.prices if (p <= self.stop if self.is_long else p >= self.stop))
-        return next(hits, None)
+    def breaches(self) -> list[int]:
+        """The oracle: the prices at or through the stop, in order."""
+        return [p for p in self.prices if (p <= self.stop if self.is_long else p >= self.stop)]
 
     def rupees(self, ticks: int) -> Decimal:
         return ticks * self.instrument.tick_size
@@ -127,14 +126,17 @@ def play(house: House, walks: Sequence[Walk]) -> None:
 def check(walk: Walk, strategy: Strategy, orders: Sequence[Mapping[str, Any]]) -> None:
     """Compare one strategy and the orders of its account and instrument with the oracle."""
     strategy.refresh_from_db()
-    if walk.breach is None:
+    if not walk.breaches:
         assert (strategy.status, strategy.sl_triggered, orders) == ("active", False, [])
         return
     (order,) = orders
     assert (order["side"], order["product"], order["quantity"], order["filled"]) == (
         "SELL" if walk.is_long else "BUY", walk.product, walk.quantity, walk.quantity,
     )  # fmt: skip
-    assert strategy.sl_trigger_price == walk.rupees(walk.breach)
+    evidence = strategy.exits.get().evidence
+    # A quote, asked for after connecting, may overtake ticks that are still in the socket.
+    seen = walk.breaches[:1] if evidence["source"] == "tick" else walk.breaches
+    assert strategy.sl_trigger_price in [walk.rupees(price) for price in seen]
 
 
 @pytest.mark.parametrize("brokers", [(name,) for name in registry.BROKERS] + [registry.BROKERS], ids="+".join)
@@ -151,7 +153,7 @@ def test_every_breach_is_exited_once_and_nothing_else_is(
     eventually(lambda: all(watches(house, account) == WALKS // len(accounts) for account in accounts), 30)
 
     play(house, walks)
-    breached = sum(walk.breach is not None for walk in walks)
+    breached = sum(bool(walk.breaches) for walk in walks)
     assert 50 < breached < 150, "the walks must show both"
     eventually(lambda: Strategy.objects.filter(status="closed").count() >= breached, 90)
 
@@ -162,5 +164,5 @@ def test_every_breach_is_exited_once_and_nothing_else_is(
             if walk.account == account:
                 symbol = walk.instrument.symbol
                 check(walk, strategy, [order for order in ledger if order["symbol"] == symbol])
-                assert (held[symbol] == 0) is (walk.breach is not None)
+                assert (held[symbol] == 0) is (bool(walk.breaches))
     assert len(control.ledger()) == breached
