@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from marketdata.domain.errors import BadReply
@@ -69,4 +69,7 @@ def price(row: Any, name: str) -> Decimal:
     value: Any = mapping(row, f"row with {name}").get(name)
     if type(value) not in (int, float) or not math.isfinite(value):
         raise BadReply(f"{name}: expected a number, got {value!r}")
-    return Decimal(str(value)).quantize(_FINEST)
+    try:
+        return Decimal(str(value)).quantize(_FINEST)
+    except InvalidOperation:
+        raise BadReply(f"{name}: {value!r} is no price") from None
