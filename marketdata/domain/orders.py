@@ -103,11 +103,20 @@ class OrderSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PositionSnapshot:
-    """One open or closed position: ``quantity`` is signed, short below zero."""
+    """One open or closed position: ``quantity`` is signed, short below zero.
+
+    Attributes:
+        symbol: Canonical. Empty means "held, but we cannot say what": a row of the broker whose
+            instrument is not in our list. Whoever reads one must not take anything for flat.
+        from_holdings: Shares of the demat account are counted in. They can be sold on every
+            exchange that lists the share, so the same shares stand here once under each.
+
+    """
 
     symbol: str
     product: str
     quantity: int
+    from_holdings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
