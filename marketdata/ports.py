@@ -66,7 +66,18 @@ class TickSink(Protocol):
 class OrderWire(Protocol):
     """One open connection for exactly one order write. Never retries, never redirects."""
 
-    def place(self, request: OrderRequest) -> WriteResult: ...
+    def prepare(self, request: OrderRequest) -> None:
+        """Look up and encode all that the order needs, and send nothing: it may take its time.
+
+        Raises:
+            BrokerError: No such order can be made; nothing was sent, and nothing will be.
+
+        """
+        ...
+
+    def send(self, not_after: float) -> WriteResult:
+        """Send what was prepared; nothing leaves after ``not_after`` (monotonic seconds)."""
+        ...
 
     def cancel(self, order_id: str) -> WriteResult: ...
 

@@ -6,6 +6,7 @@ No retry and no redirect: no broker tells a second copy of an order from a secon
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -13,13 +14,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from marketdata.domain.errors import BrokerUnavailable
+from marketdata.clock import SystemClock
+from marketdata.domain.errors import BrokerRejected, BrokerUnavailable
 from marketdata.domain.orders import Outcome, WriteResult
 from marketdata.transport import tls_context
 
 CONNECT_S = 2.0
 READ_S = 10.0
 _MAX_REPLY = 1 << 20
+_monotonic = SystemClock().monotonic
 
 Classify = Callable[[int, bytes], WriteResult]
 """Says what a complete reply proves, from its HTTP status and its body."""
@@ -40,6 +43,8 @@ class SingleShot:
 
     def __init__(self, connection: http.client.HTTPConnection) -> None:
         self._connection = connection
+        self._body: bytes | None = None
+        self._method = ""
         self._used = False
 
     @classmethod
@@ -65,33 +70,49 @@ class SingleShot:
             raise BrokerUnavailable(f"{parts.netloc} was not reached: {exc.strerror or exc}") from exc
         return cls(connection)
 
-    def send(self, write: Write, classify: Classify) -> WriteResult:
-        """Send one request and say what became of it; the connection is closed after it.
+    def prepare(self, write: Write) -> None:
+        """Gather one request in memory and send nothing.
 
         Raises:
-            RuntimeError: It has carried its one write already.
+            BrokerRejected: No HTTP request can be made of it.
+            RuntimeError: It holds, or has carried, its one write already.
 
         """
-        if self._used:
-            raise RuntimeError("this connection has carried its one write: open another")
-        self._used = True
-        sock = self._connection.sock
-        if sock is None:
-            return not_sent("the connection was closed before the request")
+        if self._body is not None:
+            raise RuntimeError("this connection has its one write already: open another")
+        self._body, self._method = write.body, write.method
         try:
             self._head(write)
         except (http.client.HTTPException, ValueError):  # their texts quote the header with the token
             self.close()
-            return not_sent("no HTTP request can be made of these credentials")
+            raise BrokerRejected("no HTTP request can be made of these credentials") from None
+
+    def send(self, classify: Classify, not_after: float = math.inf) -> WriteResult:
+        """Send what was prepared and say what became of it; the connection is closed after it.
+
+        Args:
+            classify: Judges a complete reply.
+            not_after: Monotonic seconds. When they are past before the first byte, nothing is sent.
+
+        Raises:
+            RuntimeError: Nothing was prepared, or it was sent already.
+
+        """
+        if self._body is None or self._used:
+            raise RuntimeError("this connection has no write to send: open another and prepare one")
+        self._used = True
+        if self._connection.sock is None:
+            return not_sent("the connection was closed before the request")
         try:
-            with _deadline(sock):
-                self._connection.endheaders(write.body)  # the first byte leaves here
+            with _deadline(self._connection.sock):
+                if (late := _monotonic() - not_after) > 0:
+                    return not_sent(f"held up: it was to leave {late:.1f} s ago, and was not sent")
+                self._connection.endheaders(self._body)  # the first byte leaves here
                 status, reply = self._reply()
         except (OSError, http.client.HTTPException, ValueError) as exc:
             # Some of the request may have arrived, and all of it may have.
-            return WriteResult(
-                Outcome.UNKNOWN, message=f"no answer to the {write.method}: {type(exc).__name__}: {exc}"
-            )
+            text = f"no answer to the {self._method}: {type(exc).__name__}: {exc}"
+            return WriteResult(Outcome.UNKNOWN, message=text)
         finally:
             self.close()
         return classify(status, reply)

@@ -13,12 +13,11 @@ from marketdata.domain.errors import BrokerRejected
 from marketdata.domain.orders import (
     OrderRequest,
     OrderSnapshot,
-    Outcome,
     PositionSnapshot,
     Quote,
     WriteResult,
 )
-from marketdata.ports import BrokerConfig, OrderGateway, OrderWire
+from marketdata.ports import BrokerConfig, OrderGateway
 from strategies.domain.budget import SlidingWindow
 
 T = TypeVar("T")
@@ -102,27 +101,22 @@ class AccountDesk:
         self._owner_confirmed = True
 
     async def place(self, request: OrderRequest, permit: Callable[[], Awaitable[bool]]) -> WriteResult | None:
-        """Send one order: connect, ask ``permit``, write once. None when the permit was refused.
+        """Send one order: connect, prepare, ask ``permit``, write once. None when the permit was refused.
 
         Raises:
-            BrokerUnavailable: Could not connect. The permit was not asked for.
+            BrokerError: Could not connect or prepare it. The permit was not asked for.
 
         """
         await self._wait_for_budget()
         wire = await self._in(self._writers, self._gateway.open_wire)
         try:
+            await self._in(self._writers, lambda: wire.prepare(request))
             if not await permit():
                 return None
-            permitted = self._clock.monotonic()
-            return await self._in(self._writers, lambda: self._send(wire, request, permitted))
+            not_after = self._clock.monotonic() + SEND_WITHIN_S
+            return await self._in(self._writers, lambda: wire.send(not_after))
         finally:
             wire.close()
-
-    def _send(self, wire: OrderWire, request: OrderRequest, permitted: float) -> WriteResult:
-        late = self._clock.monotonic() - permitted
-        if late > SEND_WITHIN_S:
-            return WriteResult(Outcome.NOT_SENT, message=f"held up {late:.1f} s after the permit: not sent")
-        return wire.place(request)
 
     async def _wait_for_budget(self) -> None:
         while (wait := self._window.wait_s(self._clock.monotonic())) > 0:

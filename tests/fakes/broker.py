@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from marketdata.clock import SystemClock
 from marketdata.domain.errors import BrokerUnavailable
 from marketdata.domain.orders import (
     OrderRequest,
@@ -47,16 +48,14 @@ class FakeBroker:
 
     # --- the port -----------------------------------------------------------------------
 
-    def open_wire(self) -> FakeBroker:
+    def open_wire(self) -> FakeWire:
         if self.script and self.script[0] == "refuse":
             self.script.popleft()
             raise BrokerUnavailable("connection refused")
-        return self
-
-    def close(self) -> None:
-        """Nothing is open."""
+        return FakeWire(self)
 
     def place(self, request: OrderRequest) -> WriteResult:
+        """Take one order that has arrived, and answer as the script says."""
         with self._lock:
             self.before_place()
             behaviour = self.script.popleft() if self.script else "fill"
@@ -130,3 +129,28 @@ class FakeBroker:
         if self.failing_reads:
             self.failing_reads -= 1
             raise BrokerUnavailable("502 Bad Gateway")
+
+
+class FakeWire:
+    """One connection to a ``FakeBroker``; what is late is not sent, as on a real one."""
+
+    def __init__(self, broker: FakeBroker) -> None:
+        self._broker = broker
+        self._request: OrderRequest | None = None
+
+    def prepare(self, request: OrderRequest) -> None:
+        self._request = request
+
+    def send(self, not_after: float) -> WriteResult:
+        request, self._request = self._request, None
+        if request is None:
+            raise RuntimeError("this connection has no write to send: open another and prepare one")
+        if SystemClock().monotonic() > not_after:
+            return WriteResult(Outcome.NOT_SENT, message="held up")
+        return self._broker.place(request)
+
+    def cancel(self, order_id: str) -> WriteResult:
+        return self._broker.cancel(order_id)
+
+    def close(self) -> None:
+        """Nothing is open."""

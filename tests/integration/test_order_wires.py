@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import time
 from dataclasses import dataclass, replace
@@ -14,8 +15,8 @@ import pytest
 from marketdata import single_shot
 from marketdata.brokers.dhan.wire import DhanWire
 from marketdata.brokers.zerodha.wire import KiteWire
-from marketdata.domain.errors import BrokerUnavailable, UnknownInstrument
-from marketdata.domain.orders import OrderRequest, Outcome, Side
+from marketdata.domain.errors import BrokerRejected, BrokerUnavailable, UnknownInstrument
+from marketdata.domain.orders import OrderRequest, Outcome, Side, WriteResult
 from marketdata.ports import BrokerConfig, OrderWire
 from marketdata.secret import Secret
 from tests.support.raw_server import sending, serving
@@ -29,7 +30,10 @@ DHAN_CONFIG = BrokerConfig(2, "dhan", "1000000009", "key", Secret("secret"), Sec
 class Book:
     """Knows one contract."""
 
+    asked = 0
+
     def token(self, symbol: str) -> str:
+        self.asked += 1
         if symbol != SELL.symbol:
             raise UnknownInstrument(f"{symbol!r} is not in the instrument list")
         return "NSE_EQ:2031"
@@ -39,6 +43,11 @@ class Book:
 
     def tick_size(self, symbol: str) -> Decimal | None:
         return Decimal("0.05") if symbol == SELL.symbol else None
+
+
+def place(wire: OrderWire, not_after: float = math.inf) -> WriteResult:
+    wire.prepare(SELL)
+    return wire.send(not_after)
 
 
 class Open(Protocol):
@@ -80,7 +89,7 @@ def ok(body: bytes, length: int | None = None) -> bytes:
 
 def test_kite_one_request_with_the_documented_head_and_form() -> None:
     with serving(sending(ok(KINDS["zerodha"].success))) as server:
-        result = open_kite(server.root).place(SELL)
+        result = place(open_kite(server.root))
     assert (result.outcome, result.order_id) == (Outcome.ACKED, "5")
     (request,) = server.received
     head, _, form = request.decode().partition("\r\n\r\n")
@@ -93,7 +102,7 @@ def test_kite_one_request_with_the_documented_head_and_form() -> None:
 
 def test_dhan_one_request_with_the_documented_head_and_body() -> None:
     with serving(sending(ok(KINDS["dhan"].success))) as server:
-        result = open_dhan(server.root).place(SELL)
+        result = place(open_dhan(server.root))
     assert (result.outcome, result.order_id) == (Outcome.ACKED, "5")
     (request,) = server.received
     head, _, body = request.decode().partition("\r\n\r\n")
@@ -114,7 +123,7 @@ def test_a_cancel_has_no_body(kind: Kind) -> None:
 
 def test_kite_a_path_in_the_root_is_left_out_as_the_sdk_does() -> None:
     with serving(sending(ok(KINDS["zerodha"].success))) as server:
-        open_kite(f"{server.root}/v3").place(SELL)
+        place(open_kite(f"{server.root}/v3"))
     assert server.received[0].startswith(b"POST /orders/regular ")
 
 
@@ -137,7 +146,7 @@ def test_after_the_first_byte_everything_else_is_unknown_and_sent_once(
 ) -> None:
     half = ok(kind.success, len(kind.success) + 1)
     with serving(sending(half if reply is None else reply)) as server:
-        result = kind.open(server.root).place(SELL)
+        result = place(kind.open(server.root))
     assert result.outcome is Outcome.UNKNOWN
     assert SECRET not in result.message
     assert len(server.received) == 1
@@ -148,7 +157,7 @@ def test_a_reset_is_unknown(kind: Kind) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
 
     with serving(reset) as server:
-        assert kind.open(server.root).place(SELL).outcome is Outcome.UNKNOWN
+        assert place(kind.open(server.root)).outcome is Outcome.UNKNOWN
 
 
 def test_a_trickle_is_cut_off_in_time(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +173,7 @@ def test_a_trickle_is_cut_off_in_time(kind: Kind, monkeypatch: pytest.MonkeyPatc
 
     with serving(trickle) as server:
         began = time.monotonic()
-        result = kind.open(server.root).place(SELL)
+        result = place(kind.open(server.root))
         assert time.monotonic() - began < 2
     assert result.outcome is Outcome.UNKNOWN
 
@@ -172,9 +181,10 @@ def test_a_trickle_is_cut_off_in_time(kind: Kind, monkeypatch: pytest.MonkeyPatc
 def test_a_connection_carries_one_write(kind: Kind) -> None:
     with serving(sending(ok(kind.success))) as server:
         wire = kind.open(server.root)
-        wire.place(SELL)
-        with pytest.raises(RuntimeError, match="open another"):
-            wire.place(SELL)
+        place(wire)
+        for again in (lambda: wire.prepare(SELL), lambda: wire.send(math.inf), lambda: wire.cancel("5")):
+            with pytest.raises(RuntimeError, match="open another"):
+                again()
     assert len(server.received) == 1
 
 
@@ -190,11 +200,11 @@ def test_a_connection_carries_one_write(kind: Kind) -> None:
 def test_what_cannot_be_sent_is_not_sent(kind: Kind, token: str, request_: OrderRequest) -> None:
     with serving(sending(b"")) as server:
         wire = kind.open(server.root, replace(kind.config, access_token=Secret(token)))
-        result = wire.place(request_)
+        with pytest.raises(BrokerRejected) as refused:
+            wire.prepare(request_)
         wire.close()
         wire.close()
-    assert result.outcome is Outcome.NOT_SENT
-    assert SECRET not in result.message
+    assert SECRET not in str(refused.value)
     assert server.received in ([], [b""])
 
 
@@ -202,7 +212,38 @@ def test_a_connection_closed_before_the_request_sends_nothing(kind: Kind) -> Non
     with serving(sending(b"")) as server:
         wire = kind.open(server.root)
         wire.close()
-        assert wire.place(SELL).outcome is Outcome.NOT_SENT
+        assert place(wire).outcome is Outcome.NOT_SENT
+    assert server.received in ([], [b""])
+
+
+def test_after_its_deadline_nothing_leaves(kind: Kind) -> None:
+    with serving(sending(ok(kind.success))) as server:
+        result = place(kind.open(server.root), not_after=time.monotonic() - 0.1)
+    assert result.outcome is Outcome.NOT_SENT
+    assert "held up" in result.message
+    assert server.received in ([], [b""])
+
+
+def test_all_look_ups_come_before_the_order_leaves() -> None:
+    book = Book()
+    with serving(sending(ok(KINDS["dhan"].success))) as server:
+        wire = DhanWire.open(f"{server.root}/v2", DHAN_CONFIG, book)
+        wire.prepare(SELL)
+        assert book.asked == 1
+        assert wire.send(math.inf).outcome is Outcome.ACKED
+    assert book.asked == 1
+
+
+def test_a_list_that_cannot_be_read_sends_nothing() -> None:
+    class Broken(Book):
+        def token(self, symbol: str) -> str:
+            raise OSError("disk I/O error")
+
+    with serving(sending(b"")) as server:
+        wire = DhanWire.open(f"{server.root}/v2", DHAN_CONFIG, Broken())
+        with pytest.raises(BrokerUnavailable, match=r"NSE:M&M could not be looked up: disk"):
+            wire.prepare(SELL)
+        wire.close()
     assert server.received in ([], [b""])
 
 

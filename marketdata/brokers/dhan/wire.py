@@ -16,9 +16,10 @@ from urllib.parse import quote, urlsplit
 
 from marketdata.brokers.dhan.book import PRODUCTS
 from marketdata.brokers.dhan.segments import INDICES, split_token
+from marketdata.domain.errors import BrokerRejected, BrokerUnavailable, UnknownInstrument
 from marketdata.domain.orders import OrderRequest, Outcome, RejectClass, WriteResult
 from marketdata.ports import BrokerConfig, Tokens
-from marketdata.single_shot import SingleShot, Write, not_sent, unknown
+from marketdata.single_shot import SingleShot, Write, unknown
 
 _SUCCESS = (http.HTTPStatus.OK, http.HTTPStatus.ACCEPTED)
 # Documented as refused before an order exists: authentication, API access, account, IP address.
@@ -47,23 +48,36 @@ class DhanWire:
         """Connect and send nothing. Raises ``BrokerUnavailable``."""
         return cls(SingleShot.open(root), urlsplit(root).path, config, tokens)
 
-    def place(self, request: OrderRequest) -> WriteResult:
-        """Send one order."""
+    def prepare(self, request: OrderRequest) -> None:
+        """Look up the contract and encode one order.
+
+        Raises:
+            BrokerRejected: Dhan could not take it.
+            BrokerUnavailable: The instrument list could not be read.
+
+        """
         try:
             body = order_body(request, self._tokens.token(request.symbol), self._config.client_id)
-        except Exception as exc:  # noqa: BLE001 - whatever it was, the database among it: nothing has left
-            return not_sent(str(exc))
-        return self._send("POST", "/orders", json.dumps(body).encode())
+        except (ValueError, UnknownInstrument) as exc:
+            raise BrokerRejected(str(exc)) from exc
+        except Exception as exc:  # whatever it was, the database among it
+            raise BrokerUnavailable(f"{request.symbol} could not be looked up: {exc}") from exc
+        self._shot.prepare(self._write("POST", "/orders", json.dumps(body).encode()))
+
+    def send(self, not_after: float) -> WriteResult:
+        """Send the order, unless ``not_after`` (monotonic seconds) is past."""
+        return self._shot.send(classify, not_after)
 
     def cancel(self, order_id: str) -> WriteResult:
-        """Ask for one order to be cancelled."""
-        return self._send("DELETE", f"/orders/{quote(order_id, safe='')}", b"")
+        """Ask for one order to be cancelled. Raises ``BrokerRejected`` before anything is sent."""
+        self._shot.prepare(self._write("DELETE", f"/orders/{quote(order_id, safe='')}", b""))
+        return self._shot.send(classify)
 
     def close(self) -> None:
         """Close the connection. Safe to call twice."""
         self._shot.close()
 
-    def _send(self, method: str, path: str, body: bytes) -> WriteResult:
+    def _write(self, method: str, path: str, body: bytes) -> Write:
         headers = {
             "Accept": "application/json",
             "access-token": self._config.access_token.reveal(),
@@ -71,7 +85,7 @@ class DhanWire:
         }
         if body:
             headers["Content-Type"] = "application/json"
-        return self._shot.send(Write(method, self._path + path, headers, body), classify)
+        return Write(method, self._path + path, headers, body)
 
 
 def order_body(request: OrderRequest, token: str, client_id: str) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from marketdata.domain.errors import BrokerRejected
 from marketdata.domain.orders import OrderRequest, Outcome, RejectClass, WriteResult
 from marketdata.ports import BrokerConfig
-from marketdata.single_shot import SingleShot, Write, not_sent, unknown
+from marketdata.single_shot import SingleShot, Write, unknown
 
 _MARKET_PROTECTION_AUTOMATIC = "-1"  # without one, Kite refuses every market order
 _VARIETY = "regular"
@@ -44,30 +45,35 @@ class KiteWire:
         """Connect and send nothing. Raises ``BrokerUnavailable``."""
         return cls(SingleShot.open(root), config)
 
-    def place(self, request: OrderRequest) -> WriteResult:
-        """Send one order."""
+    def prepare(self, request: OrderRequest) -> None:
+        """Encode one order. Raises ``BrokerRejected`` when Kite could not take it."""
         try:
             form = order_form(request)
         except ValueError as exc:
-            return not_sent(str(exc))
-        return self._send("POST", f"/orders/{_VARIETY}", urlencode(form).encode())
+            raise BrokerRejected(str(exc)) from exc
+        self._shot.prepare(self._write("POST", f"/orders/{_VARIETY}", urlencode(form).encode()))
+
+    def send(self, not_after: float) -> WriteResult:
+        """Send the order, unless ``not_after`` (monotonic seconds) is past."""
+        return self._shot.send(classify, not_after)
 
     def cancel(self, order_id: str) -> WriteResult:
-        """Ask for one order to be cancelled."""
-        return self._send("DELETE", f"/orders/{_VARIETY}/{quote(order_id, safe='')}", b"")
+        """Ask for one order to be cancelled. Raises ``BrokerRejected`` before anything is sent."""
+        self._shot.prepare(self._write("DELETE", f"/orders/{_VARIETY}/{quote(order_id, safe='')}", b""))
+        return self._shot.send(classify)
 
     def close(self) -> None:
         """Close the connection. Safe to call twice."""
         self._shot.close()
 
-    def _send(self, method: str, path: str, body: bytes) -> WriteResult:
+    def _write(self, method: str, path: str, body: bytes) -> Write:
         headers = {
             "X-Kite-Version": "3",
             "Authorization": f"token {self._config.api_key}:{self._config.access_token.reveal()}",
         }
         if body:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        return self._shot.send(Write(method, path, headers, body), classify)
+        return Write(method, path, headers, body)
 
 
 def order_form(request: OrderRequest) -> dict[str, str]:
