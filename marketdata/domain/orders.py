@@ -42,8 +42,8 @@ class RejectClass(StrEnum):
     """What a definite reject calls for."""
 
     FIX = "fix"  # price band, tick, freeze quantity, protection value: mend and try again
-    WAIT = "wait"  # rate limit, halt, passing risk-system trouble
-    HUMAN = "human"  # token, IP, authorisation, margin, ban, and any text we do not know
+    WAIT = "wait"  # a rate limit the broker documents: refused at the door
+    HUMAN = "human"  # token, IP, authorisation, margin, ban, halt, and any text we do not know
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from marketdata.brokers.dhan.book import PRODUCTS
 from marketdata.brokers.dhan.segments import INDICES, split_token
 from marketdata.domain.errors import BrokerRejected, BrokerUnavailable, UnknownInstrument
 from marketdata.domain.orders import OrderRequest, Outcome, RejectClass, WriteResult
+from marketdata.doubts import leaves_doubt
 from marketdata.ports import BrokerConfig, Tokens
 from marketdata.single_shot import SingleShot, Write, unknown
 
@@ -31,7 +32,6 @@ _FIX = re.compile(
     r"tick size|price band|price range|circuit|freeze|lot size|multiple of|execution range|market protection",
     re.IGNORECASE,
 )
-_WAIT = re.compile(r"too many requests|rate limit|halt|suspended|try again|try after|temporar", re.IGNORECASE)
 
 
 class DhanWire:
@@ -150,8 +150,6 @@ def _reject_class(code: str, message: str) -> RejectClass | None:
         return RejectClass.HUMAN
     if code == _RATE_LIMIT:  # refused at the door: such requests are not orders
         return RejectClass.WAIT
-    if code not in _BY_TEXT:
+    if code not in _BY_TEXT or leaves_doubt(message):
         return None
-    if _FIX.search(message):
-        return RejectClass.FIX
-    return RejectClass.WAIT if _WAIT.search(message) else RejectClass.HUMAN
+    return RejectClass.FIX if _FIX.search(message) else RejectClass.HUMAN

@@ -14,22 +14,22 @@ from urllib.parse import quote, urlencode
 
 from marketdata.domain.errors import BrokerRejected
 from marketdata.domain.orders import OrderRequest, Outcome, RejectClass, WriteResult
+from marketdata.doubts import leaves_doubt
 from marketdata.ports import BrokerConfig
 from marketdata.single_shot import SingleShot, Write, unknown
 
 _MARKET_PROTECTION_AUTOMATIC = "-1"  # without one, Kite refuses every market order
 _VARIETY = "regular"
 
-_HUMAN = frozenset(
-    {"TokenException", "PermissionException", "UserException", "MarginException", "HoldingException"}
-)
+# Refused at the door, before there can be an order: whatever the text says.
+_AT_THE_DOOR = frozenset({"TokenException", "PermissionException", "UserException"})
+_HUMAN = frozenset({"MarginException", "HoldingException"})
 _BY_TEXT = frozenset({"InputException", "OrderException"})
 # Their texts are not documented as a list: what is not recognised here waits for a person.
 _FIX = re.compile(
     r"market protection|tick size|price band|circuit|freeze|lot size|multiple of|price range|execution range",
     re.IGNORECASE,
 )
-_WAIT = re.compile(r"too many requests|rate limit|halt|suspended|try again|try after|temporar", re.IGNORECASE)
 _TOO_MANY = 429
 
 
@@ -132,10 +132,8 @@ def _refusal(status: int, reply: Mapping[str, Any]) -> WriteResult:
 def _reject_class(kind: str, message: str, status: int) -> RejectClass | None:
     if status == _TOO_MANY:  # refused at the door: "rate limiting"; such requests are not orders
         return RejectClass.WAIT
-    if kind in _HUMAN:
+    if kind in _AT_THE_DOOR:
         return RejectClass.HUMAN
-    if kind not in _BY_TEXT:
+    if kind not in _HUMAN | _BY_TEXT or leaves_doubt(message):
         return None
-    if _FIX.search(message):
-        return RejectClass.FIX
-    return RejectClass.WAIT if _WAIT.search(message) else RejectClass.HUMAN
+    return RejectClass.FIX if kind in _BY_TEXT and _FIX.search(message) else RejectClass.HUMAN

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from marketdata.brokers.dhan.wire import classify, order_body
 from marketdata.domain.orders import OrderRequest, Outcome, RejectClass, Side
+from tests.support.refusals import DOUBTS
 
 REST = Path(__file__).parents[2] / "data" / "dhan" / "rest"
 HUMAN, FIX, WAIT = RejectClass.HUMAN, RejectClass.FIX, RejectClass.WAIT
@@ -63,8 +64,11 @@ def test_the_recorded_success_and_the_documented_error() -> None:
         (400, "DH-906", "Price not within the day's price band", FIX),
         (400, "DH-906", "Quantity is above the freeze quantity", FIX),
         (400, "DH-906", "Order price is outside the execution range", FIX),
-        (400, "DH-906", "Trading in this instrument is halted", WAIT),
-        (400, "DH-906", "Temporarily not available, try after some time", WAIT),
+        (400, "DH-904", "Too many requests, try again", WAIT),
+        (400, "DH-906", "Trading in this instrument is halted", HUMAN),
+        (400, "DH-906", "Trading in this instrument is suspended", HUMAN),
+        (400, "DH-905", "Rate limit, says a text that is not documented", HUMAN),
+        (401, "DH-901", "Token expired, log in and try again", HUMAN),
         (403, "DH-911", "Invalid IP", HUMAN),
     ],
 )
@@ -106,6 +110,7 @@ def test_a_definite_refusal_has_its_class(
         (400, error(None)),
         (400, error("DH-906", None)),
         (429, b"slow down"),
+        *((400, error(code, text)) for code in ("DH-905", "DH-906") for text in DOUBTS),
         (500, error("DH-906", "Insufficient funds")),
         (500, error("DH-908")),
         (502, b"<html>Bad Gateway</html>"),

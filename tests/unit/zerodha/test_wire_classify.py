@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from marketdata.brokers.zerodha.wire import classify, order_form
 from marketdata.domain.orders import OrderRequest, Outcome, RejectClass, Side
+from tests.support.refusals import DOUBTS
+
+BY_TEXT = ("OrderException", "InputException", "MarginException", "HoldingException")
 
 
 def error(kind: Any, message: Any = "no") -> bytes:
@@ -41,9 +44,14 @@ def test_a_success_with_an_order_id_is_acked() -> None:
         (400, "InputException", "Price is not a multiple of the tick size", RejectClass.FIX),
         (400, "OrderException", "price is outside the circuit limit", RejectClass.FIX),
         (400, "InputException", "quantity is above the freeze quantity", RejectClass.FIX),
-        (400, "OrderException", "trading in this instrument is halted", RejectClass.WAIT),
+        (400, "OrderException", "trading in this instrument is halted", RejectClass.HUMAN),
+        (400, "OrderException", "trading in this instrument is suspended", RejectClass.HUMAN),
+        (400, "InputException", "too many requests, says a text that is not documented", RejectClass.HUMAN),
+        (400, "MarginException", "margin against the tick size", RejectClass.HUMAN),
+        (403, "TokenException", "Session expired, log in and try again", RejectClass.HUMAN),
         (400, "InputException", "words nobody has seen before", RejectClass.HUMAN),
         (429, "NetworkException", "Too many requests", RejectClass.WAIT),
+        (429, "NetworkException", "Too many requests, try again", RejectClass.WAIT),
     ],
 )
 def test_a_definite_refusal_has_its_class(
@@ -75,6 +83,7 @@ def test_a_definite_refusal_has_its_class(
         (400, error("GeneralException")),
         (400, error(None)),
         (400, error("InputException", 5)),
+        *((400, error(kind, text)) for kind in BY_TEXT for text in DOUBTS),
         (500, error("OrderException")),
         (500, error("GeneralException")),
         (502, b"<html>Bad Gateway</html>"),
