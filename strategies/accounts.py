@@ -27,6 +27,12 @@ READ_MAX_AGE_S = 1.0
 READ_SPACING_S = 0.25
 """Least time between the beginnings of two reads: the broker counts them."""
 
+READ_RETRY_S = 1.0
+"""The same after one that failed."""
+
+READERS, WRITERS = 2, 10
+"""Threads of one account at most: a broker that hangs holds up its own account only."""
+
 SEND_WITHIN_S = 0.5
 """How long after the permit the request may still leave. Later, the process was paused: refuse."""
 
@@ -51,13 +57,15 @@ class AccountDesk:
     Blocking broker calls run in worker threads: writes never queue behind reads.
     """
 
-    def __init__(self, gateway: OrderGateway, clock: Clock, readers: Executor, writers: Executor) -> None:
+    def __init__(self, gateway: OrderGateway, clock: Clock) -> None:
         self._gateway = gateway
         self._clock = clock
-        self._readers = readers
-        self._writers = writers
-        self._window = SlidingWindow(ORDERS_PER_SECOND, 1.0)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="broker-read")
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="broker-write")
+        self._turns = SlidingWindow(ORDERS_PER_SECOND, 1.0)
+        self._sent = SlidingWindow(ORDERS_PER_SECOND, 1.0)
         self._last: AccountRead | None = None
+        self._next_read = float("-inf")  # monotonic
         self._reading: asyncio.Task[None] | None = None
         self._owner_confirmed = False
 
@@ -107,10 +115,10 @@ class AccountDesk:
             BrokerError: Could not connect or prepare it. The permit was not asked for.
 
         """
-        await self._wait_for_budget()
         wire = await self._in(self._writers, self._gateway.open_wire)
         try:
             await self._in(self._writers, lambda: wire.prepare(request))
+            await self._within(self._sent)  # slow connections may have brought turns together
             if not await permit():
                 return None
             not_after = self._clock.monotonic() + SEND_WITHIN_S
@@ -118,17 +126,27 @@ class AccountDesk:
         finally:
             wire.close()
 
-    async def _wait_for_budget(self) -> None:
-        while (wait := self._window.wait_s(self._clock.monotonic())) > 0:
+    async def turn(self) -> None:
+        """Wait until this account may plan its next order: what is planned is sent soon or not at all."""
+        await self._within(self._turns)
+
+    def close(self) -> None:
+        """Let go of the threads without waiting for a broker that does not answer."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._writers.shutdown(wait=False, cancel_futures=True)
+
+    async def _within(self, window: SlidingWindow) -> None:
+        while (wait := window.wait_s(self._clock.monotonic())) > 0:
             await self._clock.sleep(wait)
-        self._window.count(self._clock.monotonic())
+        window.count(self._clock.monotonic())
 
     async def _read(self) -> None:
-        if self._last is not None:
-            await self._clock.sleep(self._last.began + READ_SPACING_S - self._clock.monotonic())
+        await self._clock.sleep(max(0.0, self._next_read - self._clock.monotonic()))
         began, began_at = self._clock.monotonic(), self._clock.time()
+        self._next_read = began + READ_RETRY_S
         orders = await self._in(self._readers, self._gateway.orders)
         positions = await self._in(self._readers, self._gateway.positions)
+        self._next_read = began + READ_SPACING_S
         self._last = AccountRead(orders, positions, began_at, began)
 
     @staticmethod
@@ -142,8 +160,6 @@ class AccountDesks:
     def __init__(self, make_gateway: Callable[[BrokerConfig], OrderGateway], clock: Clock) -> None:
         self._make_gateway = make_gateway
         self._clock = clock
-        self._readers = ThreadPoolExecutor(8, thread_name_prefix="broker-read")
-        self._writers = ThreadPoolExecutor(16, thread_name_prefix="broker-write")
         self._desks: dict[int, tuple[BrokerConfig, AccountDesk]] = {}
 
     def desk(self, config: BrokerConfig) -> AccountDesk:
@@ -151,11 +167,11 @@ class AccountDesks:
         known = self._desks.get(config.account_id)
         if known is not None and known[0] == config:
             return known[1]
-        desk = AccountDesk(self._make_gateway(config), self._clock, self._readers, self._writers)
+        desk = AccountDesk(self._make_gateway(config), self._clock)
         self._desks[config.account_id] = (config, desk)
         return desk
 
     def close(self) -> None:
-        """Let go of the threads without waiting for a broker that does not answer."""
-        self._readers.shutdown(wait=False, cancel_futures=True)
-        self._writers.shutdown(wait=False, cancel_futures=True)
+        """Let go of every desk."""
+        for _, desk in self._desks.values():
+            desk.close()

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 RECONCILE_S = 2.0
 DRAIN_S = 2.0
+PERMIT_S = 10.0
 
 
 class ExitEngine:
@@ -57,15 +58,21 @@ class ExitEngine:
     async def stop(self) -> None:
         """Take nothing new, let requests in hand finish for up to two seconds, and let go."""
         self._stopping = True
-        deadline = self._clock.monotonic() + DRAIN_S
-        while (self._shop.sending or self._opening) and self._clock.monotonic() < deadline:
-            await self._clock.sleep(0.02)
+        await self._while(lambda: bool(self._shop.sending or self._opening), DRAIN_S)
+        self._shop.closing.set()
+        # A permit that was asked for must not be left behind without its order: nobody would know.
+        await self._while(lambda: bool(self._shop.permitting), PERMIT_S)
         tasks = [*(task for _, task in self._workers.values()), *self._opening, *self._telling]
         tasks += [self._reconciler] if self._reconciler else []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._shop.close()
+
+    async def _while(self, busy: Callable[[], bool], seconds: float) -> None:
+        deadline = self._clock.monotonic() + seconds
+        while busy() and self._clock.monotonic() < deadline:
+            await self._clock.sleep(0.02)
 
     def wake(self) -> None:
         """Look at the database now instead of within two seconds."""
@@ -144,7 +151,8 @@ class ExitEngine:
 
     async def _open(self, breach: Breach) -> None:
         unit = partial(self._journal.open_exit, breach)
-        exit_id = await self._shop.until_committed(unit, f"breach of {breach.stop}")
+        what = f"the stop of {breach.stop.symbol} was touched (strategy {breach.stop.strategy_id})"
+        exit_id = await self._shop.until_committed(unit, breach.stop.user_id, what)
         if exit_id is None:
             self.wake()  # disarmed or edited meanwhile: arm what is there now
         else:

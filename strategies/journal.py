@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.db import transaction
 
@@ -26,6 +25,7 @@ from strategies.domain.breaches import Breach
 from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.planning import Send
 from strategies.domain.steps import (
+    PLAN_MAX_AGE_S,
     OrderRecord,
     state_after_write,
     state_in_book,
@@ -33,11 +33,9 @@ from strategies.domain.steps import (
 )
 from strategies.domain.tags import new_tag
 from strategies.models import Exit, ExitOrder, Strategy, StrategyEvent
-from strategies.records import FINAL_EXITS, at, own_orders
+from strategies.records import FINAL_EXITS, MayTrade, at, own_orders, trading_day
 from strategies.reporting import exit_body, plain, strategy_body
 from strategies.services import close_strategy, create_exit
-
-IST = ZoneInfo("Asia/Kolkata")
 
 
 class Journal:
@@ -91,18 +89,26 @@ class Journal:
                 planned_at=now,
                 updated_at=now,
             )
-            self._move(row, ExitState.WORKING, concern="")
+            if not row.concern:  # what a person was told stands until the order has left
+                self._move(row, ExitState.WORKING, concern="")
             detail = {"tag": order.tag, "side": plan.side, "quantity": plan.quantity, "product": plan.product}
             self._event(row.strategy, "order_planned", {**detail, "shortfall": plan.shortfall})
         return True
 
-    def permit(self, order_id: int) -> bool:
-        """Commit the one permission to send this order; True for exactly one caller, once ever."""
+    def permit(self, order_id: int, may_trade: MayTrade) -> bool:
+        """Commit the one permission to send this order; True for exactly one caller, once ever.
+
+        False also when its plan has grown old, and when trading was switched off meanwhile.
+        """
         now = self._now()
         with transaction.atomic():
-            won = ExitOrder.objects.filter(pk=order_id, state=OrderState.PLANNED).update(
-                state=OrderState.SENDING, sent_at=now, updated_at=now
-            )
+            order = ExitOrder.objects.select_related("exit__strategy__account").get(pk=order_id)
+            if may_trade(order.exit.strategy) is not None:
+                return False
+            oldest = now - timedelta(seconds=PLAN_MAX_AGE_S)
+            won = ExitOrder.objects.filter(
+                pk=order_id, state=OrderState.PLANNED, planned_at__gte=oldest, planned_at__lte=now
+            ).update(state=OrderState.SENDING, sent_at=now, updated_at=now)
         return won == 1
 
     def record_write(self, order_id: int, result: WriteResult) -> None:
@@ -118,8 +124,13 @@ class Journal:
             # The book overtook the reply; the broker's id is still worth keeping.
             ExitOrder.objects.filter(pk=order_id, broker_order_id="").update(broker_order_id=result.order_id)
 
-    def record_book(self, order: OrderRecord, snapshot: OrderSnapshot) -> bool:
-        """Commit what the broker's book says of an order; True when it was news."""
+    def record_book(
+        self, order: OrderRecord, snapshot: OrderSnapshot, reject_class: RejectClass | None = None
+    ) -> bool:
+        """Commit what the broker's book says of an order; True when it was news.
+
+        ``reject_class`` is what the broker's reply said, where there was one.
+        """
         state = state_in_book(snapshot)
         if state is OrderState.LIVE and order.state is OrderState.CANCELLING:
             state = OrderState.CANCELLING
@@ -132,7 +143,8 @@ class Journal:
             "message": snapshot.message,
         }
         if state is OrderState.REJECTED:
-            fields["reject_class"] = RejectClass.HUMAN  # refused after acceptance: the book gives no class
+            # Refused after acceptance: the book gives no class, so a person has to look.
+            fields["reject_class"] = reject_class or RejectClass.HUMAN
         return self._order_to(order.id, state, **fields)
 
     def void(self, order_id: int, reason: str) -> None:
@@ -158,17 +170,26 @@ class Journal:
                 self._event(row.strategy, "needs_human", {"text": text})
                 self._alert(row, text)
 
-    def finish(self, exit_id: int, state: ExitState, note: str) -> None:
-        """Commit the end of an exit: the strategy closes and lets go of its subscription."""
+    def finish(self, exit_id: int, state: ExitState, note: str, *, is_flat: bool) -> None:
+        """Commit the end of an exit: the strategy closes and lets go of its subscription.
+
+        ``is_flat`` says that the position is known to be gone.
+        """
         with transaction.atomic():
             row = Exit.objects.select_related("strategy__instrument").get(pk=exit_id)
             if ExitState(row.state).is_final:
                 return
             self._move(row, state, concern=note if state is ExitState.ABORTED else "")
-            close_strategy(row.strategy, position_is_closed=True)
+            changes = {"position": Strategy.Position.NONE} if is_flat else {}
+            close_strategy(row.strategy_id, was=Strategy.Status.EXITING, epoch=row.epoch, **changes)
             self._event(row.strategy, f"exit_{state.value}", {"text": note})
             if state is ExitState.ABORTED:
                 self._alert(row, note)
+
+    def alarm(self, user_id: int, text: str) -> None:
+        """Tell a person without the database, for when it is the database that fails."""
+        body = {"strategy": None, "symbol": "", "text": text, "at": self._clock.time()}
+        self._announcer.tell(user_id, "alert", body)
 
     def feeds_disagree(self, user_id: int, symbol: str, prices: Mapping[int, int]) -> None:
         """Commit and tell that a user's feeds disagree on a price (units by account)."""
@@ -251,7 +272,7 @@ class Journal:
         return at(self._clock.time())
 
     def _trading_day(self) -> date:
-        return self._now().astimezone(IST).date()
+        return trading_day(self._clock.time())
 
 
 def _order_detail(order: ExitOrder) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
 
@@ -21,10 +22,12 @@ from strategies.domain.planning import Need, OwnOrder
 from strategies.domain.steps import ExitRecord, OrderRecord
 from strategies.domain.stops import Stop
 from strategies.models import Exit, ExitOrder, Strategy
+from strategies.switches import Refusal
 
-MayTrade = Callable[[Strategy], str]
-"""Why no order may be sent for a strategy; empty when one may."""
+MayTrade = Callable[[Strategy], Refusal | None]
+"""Why no order may be sent for a strategy; None when one may."""
 
+IST = ZoneInfo("Asia/Kolkata")
 FINAL_EXITS = [state for state in ExitState if state.is_final]
 FINAL_ORDERS = [state for state in OrderState if state.is_final]
 
@@ -37,13 +40,19 @@ class ExitTask:
     user_id: int
     account_id: int
     need: Need
-    refusal: str  # why no order may be sent for it, or empty
+    refusal: Refusal | None  # why no order may be sent for it
+    triggered_at: float  # UNIX seconds
     concern: str
 
 
 def at(seconds: float) -> datetime:
     """Return UNIX seconds as an aware datetime."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def trading_day(seconds: float) -> date:
+    """Return the day, in India, of UNIX ``seconds``."""
+    return at(seconds).astimezone(IST).date()
 
 
 def armed_stops() -> list[Stop]:
@@ -86,7 +95,8 @@ def load(exit_id: int, may_trade: MayTrade) -> ExitTask:
     )
     need = Need(strategy.symbol, strategy.product, strategy.position == "BOUGHT", max(record.residual, 0))
     refusal = may_trade(strategy)
-    return ExitTask(record, strategy.user_id, strategy.account_id, need, refusal, row.concern)
+    triggered_at = row.created_at.timestamp()
+    return ExitTask(record, strategy.user_id, strategy.account_id, need, refusal, triggered_at, row.concern)
 
 
 def request(order_id: int) -> OrderRequest:
@@ -134,6 +144,7 @@ def _order_record(row: ExitOrder) -> OrderRecord:
         quantity=row.quantity,
         filled=row.filled_quantity,
         planned_at=row.planned_at.timestamp(),
+        changed_at=row.updated_at.timestamp(),
         sent_at=row.sent_at.timestamp() if row.sent_at else None,
         broker_order_id=row.broker_order_id,
         reject_class=RejectClass(row.reject_class) if row.reject_class else None,

@@ -63,9 +63,8 @@ def stop_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
 
     """
     with transaction.atomic():
-        if not Strategy.objects.filter(pk=strategy.pk, status=Strategy.Status.ACTIVE).exists():
+        if not close_strategy(strategy.pk, was=Strategy.Status.ACTIVE):
             raise StrategyError(_why_not(strategy, "stopped"))
-        close_strategy(strategy)
         return _changed(strategy, "stopped", by, {})
 
 
@@ -128,13 +127,19 @@ def create_exit(
     )
 
 
-def close_strategy(strategy: Strategy, *, position_is_closed: bool = False) -> None:
-    """Close a strategy and let go of its subscription; the caller holds the transaction."""
-    fields: dict[str, Any] = {"status": Strategy.Status.CLOSED}
-    if position_is_closed:
-        fields["position"] = Strategy.Position.NONE
-    Strategy.objects.filter(pk=strategy.pk).update(**fields)
-    _subscriptions.on_strategy_stopped(strategy.pk)
+def close_strategy(strategy_id: int, *, was: str, **changes: Any) -> bool:
+    """Close a strategy that still is what it ``was`` and let go of its subscription.
+
+    The caller holds the transaction. ``changes`` are further columns; ``epoch`` narrows it to one
+    arming. False, and nothing done, when the strategy has moved on.
+    """
+    rows = Strategy.objects.filter(pk=strategy_id, status=was)
+    if "epoch" in changes:
+        rows = rows.filter(epoch=changes.pop("epoch"))
+    if not rows.update(status=Strategy.Status.CLOSED, **changes):
+        return False
+    _subscriptions.on_strategy_stopped(strategy_id)
+    return True
 
 
 def _check_complete(strategy: Strategy) -> None:

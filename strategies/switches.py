@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from django.conf import settings
 
 from strategies.models import Strategy
 
 
-def why_not_trade(strategy: Strategy) -> str:
-    """Return why no order may be sent for ``strategy``; empty when one may.
+class Refusal(NamedTuple):
+    """Why no order may be sent. ``is_final``: nor will one ever, as on a paper account."""
+
+    text: str
+    is_final: bool
+
+
+def why_not_trade(strategy: Strategy) -> Refusal | None:
+    """Return why no order may be sent for ``strategy``; None when one may.
 
     Towards a simulator orders always go out. A real broker needs all three switches: one in
     the environment, one on the account, one on the strategy.
     """
     account = strategy.account
     if account.paper:
-        return f"{account} is a paper account: no order was sent."
+        return Refusal(f"{account} is a paper account: no order was sent.", is_final=True)
     if account.broker in settings.SIMULATED_BROKERS:
-        return ""
+        return None
     off = [
         name
         for name, is_on in (
@@ -27,4 +36,6 @@ def why_not_trade(strategy: Strategy) -> str:
         )
         if not is_on
     ]
-    return f"No order was sent: live trading is off ({', '.join(off)})." if off else ""
+    if not off:
+        return None
+    return Refusal(f"No order was sent: live trading is off ({', '.join(off)}).", is_final=False)

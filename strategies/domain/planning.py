@@ -98,12 +98,19 @@ def plan(need: Need, positions: Sequence[PositionSnapshot], own: Iterable[OwnOrd
 
 
 def _row(need: Need, positions: Sequence[PositionSnapshot]) -> PositionSnapshot | Unclear | None:
-    ours = [p for p in positions if p.symbol == need.symbol and p.quantity != 0]
+    ours = [p for p in positions if p.symbol == need.symbol]
     same_product = [p for p in ours if p.product == need.product]
     if same_product:
+        # With its own row at zero the position was closed; what stands beside it is another one.
         return same_product[0] if len(same_product) == 1 else Unclear("two position rows of one product")
-    other = [p for p in ours if (p.quantity > 0) == need.is_long]
-    if len(other) > 1:
-        products = ", ".join(sorted(p.product for p in other))
-        return Unclear(f"no {need.product} position in {need.symbol}, but several others: {products}")
-    return other[0] if other else None
+    if any(not p.symbol and p.quantity for p in positions):
+        return Unclear("the broker shows a position that is not in the instrument list: import it again")
+    return _converted(need, [p for p in ours if (p.quantity > 0) == need.is_long and p.quantity])
+
+
+def _converted(need: Need, others: Sequence[PositionSnapshot]) -> PositionSnapshot | Unclear | None:
+    """Without a row of its own product a position may have been converted into another one."""
+    if len(others) > 1 or any(p.from_holdings for p in others):
+        products = ", ".join(sorted(p.product for p in others))
+        return Unclear(f"no {need.product} position in {need.symbol}, but {products}")
+    return others[0] if others else None

@@ -90,7 +90,9 @@ def _active(strategy: Strategy, feed_trouble: str) -> Words:
     if feed_trouble:
         return Words("Armed, not watched", BAD, _capital(feed_trouble))
     if refusal := why_not_trade(strategy):
-        return Words("Armed, sends no order", BUSY, _capital(refusal.replace("was sent", "will be sent")))
+        return Words(
+            "Armed, sends no order", BUSY, _capital(refusal.text.replace("was sent", "will be sent"))
+        )
     return Words("Armed", GOOD)
 
 

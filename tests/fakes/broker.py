@@ -40,7 +40,9 @@ class FakeBroker:
     script: deque[str] = field(default_factory=deque)
     failing_reads: int = 0
     reads: int = 0
-    before_place: Callable[[], None] = lambda: None
+    before_open: Callable[[], object] = lambda: None
+    before_place: Callable[[], object] = lambda: None
+    before_read: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         self._ids = itertools.count(1)
@@ -49,6 +51,7 @@ class FakeBroker:
     # --- the port -----------------------------------------------------------------------
 
     def open_wire(self) -> FakeWire:
+        self.before_open()
         if self.script and self.script[0] == "refuse":
             self.script.popleft()
             raise BrokerUnavailable("connection refused")
@@ -100,6 +103,19 @@ class FakeBroker:
     def _not_sent(self, _: OrderRequest) -> WriteResult:
         return WriteResult(Outcome.NOT_SENT, message="held up")
 
+    def _fill_late(self, request: OrderRequest) -> WriteResult:
+        """The book says filled before it says how much, and the position has not moved."""
+        order_id = self._accept(request)
+        self.book[order_id] = replace(self.book[order_id], status=OrderStatus.FILLED)
+        return WriteResult(Outcome.ACKED, order_id)
+
+    def _refuse_booked(self, request: OrderRequest) -> WriteResult:
+        self._accept(request)
+        return WriteResult(Outcome.REJECTED, message="try again", reject_class=RejectClass.WAIT)
+
+    def _throttle(self, _: OrderRequest) -> WriteResult:
+        return WriteResult(Outcome.REJECTED, message="Too many requests", reject_class=RejectClass.WAIT)
+
     def _reject(self, _: OrderRequest) -> WriteResult:
         return WriteResult(Outcome.REJECTED, message="Insufficient funds", reject_class=RejectClass.HUMAN)
 
@@ -126,6 +142,7 @@ class FakeBroker:
 
     def _read(self) -> None:
         self.reads += 1
+        self.before_read()
         if self.failing_reads:
             self.failing_reads -= 1
             raise BrokerUnavailable("502 Bad Gateway")

@@ -19,7 +19,7 @@ def test_only_all_three_let_an_order_out(settings, account, instruments, switche
     strategy = Strategy(
         user=account.user, account=account, instrument=instruments["NSE:INFY"], live=strategy_live
     )
-    assert (why_not_trade(strategy) == "") is all(switches)
+    assert (why_not_trade(strategy) is None) is all(switches)
 
 
 @pytest.mark.parametrize("paper", [False, True])
@@ -27,4 +27,4 @@ def test_a_simulator_needs_no_switch_but_paper_never_sends(settings, account, in
     settings.SIMULATED_BROKERS = frozenset({"zerodha"})
     account.paper = paper
     strategy = Strategy(user=account.user, account=account, instrument=instruments["NSE:INFY"])
-    assert (why_not_trade(strategy) == "") is not paper
+    assert (why_not_trade(strategy) is None) is not paper

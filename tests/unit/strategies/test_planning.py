@@ -52,6 +52,24 @@ def test_the_product_is_the_positions_own():
     assert plan(need(), [position(100, "NRML")], []) == Send(Side.SELL, "NRML", 100, 0)
 
 
+def test_a_row_of_its_own_product_at_zero_is_a_closed_position():
+    assert plan(need(), [position(0), position(100, "NRML")], []) == Flat(0)
+
+
+def test_shares_held_for_long_are_not_sold_for_an_intraday_stop():
+    demat = PositionSnapshot(INFY, "CNC", 500, from_holdings=True)
+    assert isinstance(plan(need(), [demat], []), Unclear)
+    assert plan(need(), [position(0), demat], []) == Flat(0)
+    assert plan(need(product="CNC"), [demat], []) == Send(Side.SELL, "CNC", 100, 0)
+
+
+def test_a_position_nobody_can_name_is_never_taken_as_none():
+    nameless = PositionSnapshot("", "MIS", 100)
+    assert isinstance(plan(need(), [nameless], []), Unclear)
+    assert plan(need(), [nameless, position(100)], []) == Send(Side.SELL, "MIS", 100, 0)
+    assert plan(need(), [PositionSnapshot("", "MIS", 0)], []) == Flat(0)
+
+
 def test_several_other_products_are_not_guessed_between():
     assert isinstance(plan(need(), [position(50, "NRML"), position(50, "CNC")], []), Unclear)
 

@@ -22,9 +22,13 @@ from strategies.domain.steps import (
     PlanOrder,
     SendOrder,
     VoidOrder,
+    Wait,
     Watch,
+    failures,
     find_in_book,
+    hold_up,
     next_step,
+    state_in_book,
     states_before,
 )
 from strategies.domain.tags import is_ours, new_tag
@@ -33,7 +37,9 @@ NOW = 1_000_000.0
 
 
 def order(state: OrderState, *, filled: int = 0, quantity: int = 100, **fields) -> OrderRecord:
-    return OrderRecord(1, "TG0", state, quantity, filled, planned_at=NOW, sent_at=NOW, **fields)
+    return OrderRecord(
+        1, "TG0", state, quantity, filled, planned_at=NOW, changed_at=NOW, sent_at=NOW, **fields
+    )
 
 
 def record(*orders: OrderRecord, quantity: int = 100) -> ExitRecord:
@@ -48,6 +54,7 @@ def test_a_fresh_plan_is_sent_and_an_old_one_is_voided():
     planned = order(OrderState.PLANNED)
     assert next_step(record(planned), NOW + 1) == SendOrder(planned)
     assert next_step(record(planned), NOW + 2.1) == VoidOrder(planned)
+    assert next_step(record(planned), NOW - 1) == VoidOrder(planned), "the clock was set back"
 
 
 @pytest.mark.parametrize("state", [OrderState.SENDING, OrderState.UNKNOWN])
@@ -85,17 +92,47 @@ def test_a_cancelled_order_is_not_sent_again_without_a_person():
     assert "30 of 100" in step.reason
 
 
-@pytest.mark.parametrize(
-    ("reject_class", "tries"),
-    [(RejectClass.FIX, 3), (RejectClass.WAIT, 2), (RejectClass.HUMAN, 0), (None, 0)],
-)
-def test_a_refused_order_is_tried_as_often_as_its_class_allows(reject_class, tries):
-    refused = order(OrderState.REJECTED, reject_class=reject_class, message="Insufficient funds")
-    if tries:
-        assert next_step(record(*[refused] * tries), NOW) == PlanOrder(100)
-    step = next_step(record(*[refused] * (tries + 1)), NOW)
+def refused(reject_class: RejectClass | None) -> OrderRecord:
+    return order(OrderState.REJECTED, reject_class=reject_class, message="Insufficient funds")
+
+
+@pytest.mark.parametrize("reject_class", [RejectClass.HUMAN, None])
+def test_a_refusal_for_a_person_is_not_tried_again(reject_class):
+    step = next_step(record(refused(reject_class)), NOW + 100)
     assert isinstance(step, AskHuman)
     assert "Insufficient funds" in step.reason
+
+
+def test_what_can_be_mended_is_tried_three_times_a_second_apart():
+    for tries in (1, 2, 3):
+        rejected = [refused(RejectClass.FIX)] * tries
+        assert next_step(record(*rejected), NOW + 0.5) == Wait(0.5)
+        assert next_step(record(*rejected), NOW + 1) == PlanOrder(100)
+    assert isinstance(next_step(record(*[refused(RejectClass.FIX)] * 4), NOW + 1), AskHuman)
+
+
+@pytest.mark.parametrize(("tries", "pause"), [(1, 1), (2, 2), (3, 5), (4, 5), (40, 5)])
+def test_a_refusal_that_asks_for_patience_gets_it_and_is_never_the_end(tries, pause):
+    rejected = record(*[refused(RejectClass.WAIT)] * tries)
+    assert next_step(rejected, NOW) == Wait(pause)
+    assert next_step(rejected, NOW + pause) == PlanOrder(100)
+    assert next_step(rejected, NOW - 3600) == Wait(pause), "the clock was set back"
+
+
+def test_an_order_that_does_not_leave_is_told_of_after_two_seconds():
+    never = order(OrderState.VOID, message="connection refused")
+    assert hold_up(record(never), NOW + 1) == ""
+    assert "connection refused" in hold_up(record(never, order(OrderState.PLANNED)), NOW + 2)
+    assert "Insufficient funds" in hold_up(record(refused(RejectClass.WAIT)), NOW + 2)
+    assert hold_up(record(order(OrderState.PLANNED)), NOW + 60) == ""
+    assert hold_up(record(never, order(OrderState.LIVE)), NOW + 60) == ""
+    assert failures(record(order(OrderState.LIVE), never, never, order(OrderState.PLANNED))) == 2
+
+
+def test_a_book_that_says_filled_without_the_quantity_has_not_caught_up():
+    row = OrderSnapshot("9", "TG0", "NSE:INFY", Side.SELL, "MIS", 100, 60, OrderStatus.FILLED, "COMPLETE")
+    assert state_in_book(row) is OrderState.LIVE
+    assert state_in_book(replace(row, filled_quantity=100)) is OrderState.FILLED
 
 
 def test_attempts_are_capped():
