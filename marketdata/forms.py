@@ -9,7 +9,7 @@ from django import forms
 from marketdata.ports import LoginField, TypedLogin
 
 _LONGEST = 4096
-"""A token of Dhan's has about 300 letters."""
+"""Tokens have some hundred letters; this bounds what a form takes."""
 
 
 class TypedLoginForm(forms.Form):

@@ -77,7 +77,7 @@ class Subscribed:
     def mark_first(self, ticks: Sequence[Tick]) -> list[Tick]:
         """Return ``ticks`` with ``is_first`` set on what answers a subscription.
 
-        In FULL mode every packet without a time counts as part of that answer: Kite sends one
+        In FULL mode every packet without a time counts as part of that answer: a broker may send one
         in its default mode before it has seen the mode message.
         """
         if not self._unseen:

@@ -1,7 +1,7 @@
 """Exact prices: integers inside, Decimal at the edges.
 
 A price in memory is a whole number of *units*, ten million to the rupee. That is the
-finest step any feed uses (Kite's currency segment), so every wire price converts without
+finest step any feed uses (a currency segment's), so every wire price converts without
 rounding, prices of two brokers compare directly, and int64 still holds 900 crore rupees.
 """
 
