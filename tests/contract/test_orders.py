@@ -317,10 +317,33 @@ def test_holdings_count_for_deliveries(
     gateway: OrderGateway, config: BrokerConfig, control: SimulatorControl
 ) -> None:
     control.set_holding(config.client_id, "NSE:SBIN", 10, "800")
-    assert PositionSnapshot("NSE:SBIN", "CNC", 10) in gateway.positions()
+    assert PositionSnapshot("NSE:SBIN", "CNC", 10, from_holdings=True) in gateway.positions()
     request = replace(sell("CNC1", 4), symbol="NSE:SBIN", product="CNC")
     assert place(gateway, request).outcome is Outcome.ACKED
-    eventually(lambda: PositionSnapshot("NSE:SBIN", "CNC", 6) in gateway.positions())
+    left = PositionSnapshot("NSE:SBIN", "CNC", 6, from_holdings=True)
+    eventually(lambda: left in gateway.positions())
+
+
+def test_a_share_stands_under_both_exchanges(
+    gateway: OrderGateway, config: BrokerConfig, control: SimulatorControl, book: InstrumentBook
+) -> None:
+    name = next(
+        s[4:] for s in sorted(book.symbols) if s.startswith("NSE:") and f"BSE:{s[4:]}" in book.symbols
+    )
+    control.set_holding(config.client_id, f"NSE:{name}", 10, "800")
+    both = {
+        PositionSnapshot(f"{exchange}:{name}", "CNC", 10, from_holdings=True) for exchange in ("NSE", "BSE")
+    }
+    assert both <= set(gateway.positions())
+
+
+def test_what_our_list_does_not_have_is_not_left_out(
+    adapter: BrokerAdapter, config: BrokerConfig, control: SimulatorControl
+) -> None:
+    control.set_holding(config.client_id, "NSE:SBIN", 10, "800")
+    found = adapter.gateway(config, InstrumentBook.of(config.broker, [])).positions()
+    nameless = PositionSnapshot("", "MIS", 10), PositionSnapshot("", "CNC", 10, from_holdings=True)
+    assert set(found) == set(nameless)
 
 
 def test_quotes_are_exact_and_unknown_symbols_absent(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
-from decimal import Decimal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,39 +11,24 @@ import pytest
 from marketdata.brokers.dhan.orders import DhanGateway
 from marketdata.brokers.zerodha.orders import KiteGateway
 from marketdata.domain.errors import BadReply, BrokerError, BrokerUnavailable
+from marketdata.domain.orders import PositionSnapshot
 from marketdata.ports import BrokerConfig, OrderGateway
 from marketdata.secret import Secret
+from tests.fakes.contracts import ListedContracts
 from tests.support.raw_server import sending, serving
 
+Portfolio = set[PositionSnapshot]
 SECRET = "Very-Secret-Token"
-
-
-class NoBook:
-    """Knows no contract."""
-
-    def token(self, symbol: str) -> str:
-        raise LookupError(symbol)
-
-    def symbol(self, token: str) -> str | None:
-        return None
-
-    def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
-        return {}
-
-    def symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]:
-        return {}
-
-    def tick_size(self, symbol: str) -> Decimal | None:
-        return None
+LISTED = ListedContracts({"NSE:INFY": "NSE_EQ:1594", "BSE:INFY": "BSE_EQ:500209"})
 
 
 def kite(root: str) -> OrderGateway:
-    return KiteGateway(BrokerConfig(1, "zerodha", "AB1234", "key", Secret(), Secret(SECRET)), root)
+    return KiteGateway(BrokerConfig(1, "zerodha", "AB1234", "key", Secret(), Secret(SECRET)), root, LISTED)
 
 
 def dhan(root: str) -> OrderGateway:
     config = BrokerConfig(2, "dhan", "1000000009", "key", Secret(), Secret(SECRET))
-    return DhanGateway(config, f"{root}/v2", NoBook())
+    return DhanGateway(config, f"{root}/v2", LISTED)
 
 
 @pytest.fixture(params=[kite, dhan])
@@ -110,3 +94,55 @@ def test_an_account_without_shares_at_dhan_holds_nothing() -> None:
     with serving(lambda connection: connection.sendall(answer(server.received[-1]))) as server:
         assert dhan(server.root).positions() == []
         assert [request.split()[1] for request in server.received] == [b"/v2/positions", b"/v2/holdings"]
+
+
+def portfolio(gateway_to: Callable[[str], OrderGateway], positions: bytes, holdings: bytes) -> Portfolio:
+    """Return what a gateway makes of a broker's two answers."""
+
+    def answer(path: bytes) -> bytes:
+        return reply("200 OK", holdings if b"/holdings" in path else positions)
+
+    with serving(lambda connection: connection.sendall(answer(server.received[-1]))) as server:
+        return set(gateway_to(server.root).positions())
+
+
+KITE_POSITION = b'{"tradingsymbol": "%s", "exchange": "%s", "product": "MIS", "quantity": 100}'
+KITE_HOLDING = b'{"tradingsymbol": "%s", "exchange": "%s", "isin": "I", "quantity": 100, "t1_quantity": 0, "used_quantity": 0}'
+DHAN_POSITION = b'{"securityId": "%s", "exchangeSegment": "%s", "productType": "INTRADAY", "netQty": 100}'
+DHAN_HOLDING = (
+    b'{"securityId": "%s", "exchange": "%s", "totalQty": 100, "collateralQty": 0, "availableQty": 100}'
+)
+NAMELESS_SHARES = PositionSnapshot("", "CNC", 100, from_holdings=True)
+IN_DEMAT = {PositionSnapshot(f"{name}:INFY", "CNC", 100, from_holdings=True) for name in ("NSE", "BSE")}
+
+
+def of_kite(positions: bytes, holdings: bytes) -> Portfolio:
+    net = b'{"status": "success", "data": {"net": [%s]}}' % positions
+    return portfolio(kite, net, b'{"status": "success", "data": [%s]}' % holdings)
+
+
+def of_dhan(positions: bytes, holdings: bytes) -> Portfolio:
+    return portfolio(dhan, b"[%s]" % positions, b"[%s]" % holdings)
+
+
+@pytest.mark.parametrize("exchange", [b"NSE", b"BSE"])
+def test_shares_at_zerodha_can_be_sold_on_both_exchanges(exchange: bytes) -> None:
+    assert of_kite(b"", KITE_HOLDING % (b"INFY", exchange)) == IN_DEMAT
+
+
+@pytest.mark.parametrize("row", [(b"1594", b"ALL"), (b"1594", b"NSE"), (b"500209", b"BSE")])
+def test_shares_at_dhan_can_be_sold_on_both_exchanges(row: tuple[bytes, bytes]) -> None:
+    assert of_dhan(b"", DHAN_HOLDING % row) == IN_DEMAT
+
+
+@pytest.mark.parametrize("row", [(b"RENAMED", b"NSE"), (b"INFY", b"NEW")])
+def test_what_zerodha_shows_and_our_list_does_not_have_is_still_held(row: tuple[bytes, bytes]) -> None:
+    assert of_kite(KITE_POSITION % row, b"") == {PositionSnapshot("", "MIS", 100)}
+    assert of_kite(b"", KITE_HOLDING % (b"RENAMED", b"NSE")) == {NAMELESS_SHARES}
+
+
+@pytest.mark.parametrize("row", [(b"999", b"NSE_EQ"), (b"1594", b"NEW_SEGMENT")])
+def test_what_dhan_shows_and_our_list_does_not_have_is_still_held(row: tuple[bytes, bytes]) -> None:
+    assert of_dhan(DHAN_POSITION % row, b"") == {PositionSnapshot("", "MIS", 100)}
+    assert of_dhan(b"", DHAN_HOLDING % (b"999", b"ALL")) == {NAMELESS_SHARES}
+    assert of_dhan(b"", DHAN_HOLDING % (b"1594", b"NEW")) == {NAMELESS_SHARES}

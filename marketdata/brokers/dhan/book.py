@@ -6,7 +6,7 @@ here: the gateway knows the names. The exact values that matter for money are re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -14,6 +14,7 @@ from marketdata.brokers.dhan.segments import token_of
 from marketdata.domain.errors import BadReply
 from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote
 from marketdata.domain.prices import to_units
+from marketdata.portfolio import Held
 from marketdata.replies import field, mapping, optional_text, price, rows, side, text
 
 PRODUCTS = {"MIS": "INTRADAY", "CNC": "CNC", "NRML": "MARGIN", "MTF": "MTF"}
@@ -27,6 +28,9 @@ _STATUSES = {
     "REJECTED": OrderStatus.REJECTED,
 }
 """All others are stations on the way."""
+
+_HELD_IN = {"ALL": "NSE_EQ", "NSE": "NSE_EQ", "BSE": "BSE_EQ"}
+"""What a holding says of its exchange -> segment of its security id. "ALL", in both lists: the id of NSE."""
 
 _IST = timezone(timedelta(hours=5, minutes=30))
 _NEVER = 1980  # the year in which an instrument without a trade was last traded
@@ -70,31 +74,25 @@ def order_snapshot(row: Any) -> OrderSnapshot:
     )
 
 
-def position_snapshots(positions: Any, holdings: Any) -> list[PositionSnapshot]:
-    """Read net positions, with the shares in the demat account that can still be sold.
-
-    What was sold from the holdings today shows as a negative CNC position, and perhaps also as
-    less available: it counts once, by whichever of the two leaves less.
-    """
-    net: dict[tuple[str, str], int] = {}
-    for row in rows(positions, "positions"):
-        key = _token(row), our_product(text(row, "productType"))
-        net[key] = net.get(key, 0) + field(row, "netQty", int)
-    for token, available, unpledged in _holdings(holdings):
-        today = net.get((token, "CNC"), 0)
-        left = min(available, unpledged + min(today, 0))
-        net[token, "CNC"] = max(left, 0) + max(today, 0)
-    return [PositionSnapshot(token, product, quantity) for (token, product), quantity in net.items()]
+def net_positions(reply: Any) -> list[PositionSnapshot]:
+    """Read ``/positions``. Raises ``BadReply``."""
+    return [
+        PositionSnapshot(_token(row), our_product(text(row, "productType")), field(row, "netQty", int))
+        for row in rows(reply, "positions")
+    ]
 
 
-def _holdings(reply: Any) -> Iterable[tuple[str, int, int]]:
-    # (token, can be sold now, held and not pledged)
-    for row in rows(reply, "holdings"):
-        # "ALL": in both lists; its id is the one of NSE.
-        segment = "BSE_EQ" if text(row, "exchange") == "BSE" else "NSE_EQ"
-        token = token_of(segment, text(row, "securityId"))
-        total, pledged = field(row, "totalQty", int), field(row, "collateralQty", int)
-        yield token, field(row, "availableQty", int), total - pledged
+def holdings(reply: Any) -> list[Held]:
+    """Read ``/holdings``. Raises ``BadReply``."""
+    return [_holding(row) for row in rows(reply, "holdings")]
+
+
+def _holding(row: Any) -> Held:
+    segment = _HELD_IN.get(text(row, "exchange"))
+    token = token_of(segment, text(row, "securityId")) if segment else ""
+    unpledged = field(row, "totalQty", int) - field(row, "collateralQty", int)
+    used = max(unpledged - field(row, "availableQty", int), 0)
+    return Held(token, "CNC", unpledged, used, optional_text(row, "isin"))
 
 
 def quotes(reply: Any, symbols: Mapping[str, str]) -> dict[str, Quote]:

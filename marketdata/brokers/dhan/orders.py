@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from marketdata.asking import in_portions
 from marketdata.brokers.dhan import book
@@ -14,9 +14,8 @@ from marketdata.brokers.dhan.reading import DhanReads
 from marketdata.brokers.dhan.segments import split_token
 from marketdata.brokers.dhan.wire import DhanWire
 from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Quote
+from marketdata.portfolio import account_positions
 from marketdata.ports import BrokerConfig, ContractBook
-
-_Row = TypeVar("_Row", OrderSnapshot, PositionSnapshot)
 
 QUOTES_PER_CALL = 1000
 QUOTE_SPACING_S = 1.05
@@ -47,11 +46,20 @@ class DhanGateway:
         return DhanWire.open(self._root, self._config, self._contracts)
 
     def orders(self) -> Sequence[OrderSnapshot]:
-        return self._named(book.order_snapshots(self._reads.read(self._reads.sdk.get_order_list)))
+        found = book.order_snapshots(self._reads.read(self._reads.sdk.get_order_list))
+        names = self._contracts.symbols_of({order.symbol for order in found})
+        # An order is found by its tag: one of a contract not in our list keeps its token for a name.
+        return [replace(order, symbol=names.get(order.symbol, order.symbol)) for order in found]
 
     def positions(self) -> Sequence[PositionSnapshot]:
-        positions = self._reads.read(self._reads.sdk.get_positions)
-        return self._named(book.position_snapshots(positions, self._reads.holdings()))
+        net = book.net_positions(self._reads.read(self._reads.sdk.get_positions))
+        held = book.holdings(self._reads.holdings())
+        names = self._contracts.symbols_of({row.symbol for row in net} | {row.symbol for row in held})
+        return account_positions(
+            [replace(row, symbol=names.get(row.symbol, "")) for row in net],
+            [replace(row, symbol=names.get(row.symbol, "")) for row in held],
+            self._contracts,
+        )
 
     def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
         tokens = {token: symbol for symbol, token in self._contracts.tokens_of(symbols).items()}
@@ -68,8 +76,3 @@ class DhanGateway:
         for segment, security_id in map(split_token, tokens):
             wanted.setdefault(segment, []).append(int(security_id))
         return self._reads.read(lambda: self._reads.sdk.quote_data(wanted))
-
-    def _named(self, found: Sequence[_Row]) -> list[_Row]:
-        """Put symbols for tokens. A contract not in our list keeps its token, which is nobody's symbol."""
-        names = self._contracts.symbols_of({row.symbol for row in found})
-        return [replace(row, symbol=names.get(row.symbol, row.symbol)) for row in found]

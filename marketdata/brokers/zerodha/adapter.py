@@ -18,8 +18,7 @@ class ZerodhaAdapter:
     instruments_per_connection = ZerodhaMarketListener.instruments_per_connection
 
     def gateway(self, config: BrokerConfig, contracts: ContractBook) -> OrderGateway:
-        # Kite trades by symbol: no token is needed.
-        return KiteGateway(config, root("api"))
+        return KiteGateway(config, root("api"), contracts)
 
 
 ADAPTER: BrokerAdapter = ZerodhaAdapter()

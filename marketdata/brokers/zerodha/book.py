@@ -14,6 +14,7 @@ from marketdata.domain.errors import BadReply
 from marketdata.domain.instruments import canonical
 from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote
 from marketdata.domain.prices import to_units
+from marketdata.portfolio import Held
 from marketdata.replies import field, optional_text, price, rows, side, text
 
 _IST = ZoneInfo("Asia/Kolkata")
@@ -53,30 +54,31 @@ def order_snapshots(reply: Any) -> list[OrderSnapshot]:
     return [order_snapshot(row) for row in rows(reply, "orders")]
 
 
-def position_snapshots(positions: Any, holdings: Any) -> list[PositionSnapshot]:
-    """Read net positions, with the shares in the demat account that can still be sold.
+def net_positions(reply: Any) -> list[PositionSnapshot]:
+    """Read the net positions of ``GET /portfolio/positions``. Raises ``BadReply``."""
+    return [
+        PositionSnapshot(_symbol(row), text(row, "product"), field(row, "quantity", int))
+        for row in rows(field(reply, "net", list), "positions")
+    ]
 
-    What was sold from the holdings today shows as a negative CNC position *and* as used
-    holdings; it counts once, by whichever of the two says more, so the sum is never too large.
+
+def holdings(reply: Any) -> list[Held]:
+    """Read ``GET /portfolio/holdings``; margin-funded shares are in the same row as the others.
+
+    Raises:
+        BadReply: Not of the documented shape.
+
     """
-    net = {
-        (_symbol(row), text(row, "product")): field(row, "quantity", int)
-        for row in rows(field(positions, "net", list), "positions")
-    }
-    for symbol, product, held, used in _holdings(holdings):
-        today = net.get((symbol, product), 0)
-        left = held - max(used, -today, 0)
-        net[symbol, product] = max(left, 0) + max(today, 0)
-    return [PositionSnapshot(symbol, product, quantity) for (symbol, product), quantity in net.items()]
+    return [held for row in rows(reply, "holdings") for held in _holding(row)]
 
 
-def _holdings(reply: Any) -> Iterable[tuple[str, str, int, int]]:
-    # (symbol, product, held, sold today); margin-funded shares are in the same row as the others.
-    for row in rows(reply, "holdings"):
-        held = field(row, "quantity", int) + field(row, "t1_quantity", int)
-        yield _symbol(row), "CNC", held, field(row, "used_quantity", int)
-        if funded := row.get("mtf"):
-            yield _symbol(row), "MTF", field(funded, "quantity", int), field(funded, "used_quantity", int)
+def _holding(row: Any) -> Iterable[Held]:
+    settled, settling = field(row, "quantity", int), field(row, "t1_quantity", int)
+    symbol, isin = _symbol(row), optional_text(row, "isin")
+    yield Held(symbol, "CNC", settled + settling, field(row, "used_quantity", int), isin)
+    if funded := row.get("mtf"):
+        quantity, used = field(funded, "quantity", int), field(funded, "used_quantity", int)
+        yield Held(symbol, "MTF", quantity, used, isin)
 
 
 def quote(symbol: str, row: Any) -> Quote:

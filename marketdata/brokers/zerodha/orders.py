@@ -12,7 +12,8 @@ from marketdata.brokers.zerodha import book
 from marketdata.brokers.zerodha.reading import client, read
 from marketdata.brokers.zerodha.wire import KiteWire
 from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Quote
-from marketdata.ports import BrokerConfig
+from marketdata.portfolio import account_positions
+from marketdata.ports import BrokerConfig, ContractBook
 from marketdata.replies import mapping
 
 QUOTES_PER_CALL = 500
@@ -25,10 +26,16 @@ class KiteGateway:
     """Implements ``ports.OrderGateway``. Blocking: for worker threads."""
 
     def __init__(
-        self, config: BrokerConfig, root: str, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        config: BrokerConfig,
+        root: str,
+        contracts: ContractBook,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._config = config
         self._root = root
+        self._contracts = contracts
         self._sleep = sleep
 
     @cached_property
@@ -42,7 +49,9 @@ class KiteGateway:
         return read(lambda: book.order_snapshots(self._kite.orders()))
 
     def positions(self) -> Sequence[PositionSnapshot]:
-        return read(lambda: book.position_snapshots(self._kite.positions(), self._kite.holdings()))
+        net = read(lambda: book.net_positions(self._kite.positions()))
+        held = read(lambda: book.holdings(self._kite.holdings()))
+        return account_positions(net, held, self._contracts)
 
     def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
         # Above one request's worth, OHLC takes twice as many at once.

@@ -13,6 +13,7 @@ import pytest
 from marketdata.brokers.dhan import book
 from marketdata.domain.errors import BadReply
 from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote, Side
+from marketdata.portfolio import Held
 
 REST = Path(__file__).parents[2] / "data" / "dhan" / "rest"
 TOKENS = {"NSE_EQ:11536": "NSE:TCS"}
@@ -109,50 +110,42 @@ def holding(total: int, available: int, *, pledged: int = 0, exchange: str = "AL
 
 def test_positions_are_signed() -> None:
     rows = [position("NSE_FNO:35001", "MARGIN", -75), position("NSE_EQ:11536", "INTRADAY", 10)]
-    assert book.position_snapshots(rows, []) == [
+    assert book.net_positions(rows) == [
         PositionSnapshot("NSE_FNO:35001", "NRML", -75),
         PositionSnapshot("NSE_EQ:11536", "MIS", 10),
     ]
 
 
 @pytest.mark.parametrize(
-    ("held", "today", "sellable"),
+    ("row", "held"),
     [
-        (holding(10, 10), None, 10),
-        (holding(10, 6), -4, 6),  # the sale shows in both
-        (holding(10, 10), -4, 6),  # the sale shows in the position only
-        (holding(10, 6), None, 6),
-        (holding(10, 5, pledged=5), None, 5),
-        (holding(10, 5, pledged=5), -2, 3),
-        (holding(10, 0, pledged=10), -3, 0),
-        (holding(10, 10), 5, 15),
-        (holding(10, 10), -12, 0),
-        (holding(10, 10, exchange="NSE"), None, 10),
+        (holding(10, 10), Held("NSE_EQ:3045", "CNC", 10, 0)),
+        (holding(10, 6), Held("NSE_EQ:3045", "CNC", 10, 4)),
+        (holding(10, 5, pledged=5), Held("NSE_EQ:3045", "CNC", 5, 0)),
+        (holding(10, 3, pledged=5), Held("NSE_EQ:3045", "CNC", 5, 2)),
+        (holding(10, 10, pledged=5), Held("NSE_EQ:3045", "CNC", 5, 0)),
+        (holding(10, 10, exchange="NSE"), Held("NSE_EQ:3045", "CNC", 10, 0)),
+        (holding(3, 3, exchange="BSE"), Held("BSE_EQ:500112", "CNC", 3, 0)),
+        (holding(3, 3, exchange="MSEI"), Held("", "CNC", 3, 0)),  # whose ids these are is not known
+        (holding(3, 3) | {"isin": "INE062A01020"}, Held("NSE_EQ:3045", "CNC", 3, 0, "INE062A01020")),
     ],
 )
-def test_delivered_shares_count_once_and_never_too_many(
-    held: dict[str, Any], today: int | None, sellable: int
-) -> None:
-    positions = [] if today is None else [position("NSE_EQ:3045", "CNC", today)]
-    assert book.position_snapshots(positions, [held]) == [PositionSnapshot("NSE_EQ:3045", "CNC", sellable)]
-
-
-def test_a_share_held_at_bse_only_is_bses() -> None:
-    assert book.position_snapshots([], [holding(3, 3, exchange="BSE")]) == [
-        PositionSnapshot("BSE_EQ:500112", "CNC", 3)
-    ]
+def test_what_is_pledged_cannot_be_sold(row: dict[str, Any], held: Held) -> None:
+    assert book.holdings([row]) == [held]
 
 
 @pytest.mark.parametrize("reply", [None, {}, [{}], [position("NSE_EQ:1", "CNC", 1) | {"netQty": 1.5}]])
 def test_positions_of_another_shape_are_refused(reply: Any) -> None:
     with pytest.raises(BadReply):
-        book.position_snapshots(reply, [])
+        book.net_positions(reply)
 
 
-@pytest.mark.parametrize("reply", [None, {}, [{}], [holding(1, 1) | {"availableQty": None}]])
+@pytest.mark.parametrize(
+    "reply", [None, {}, [{}], [holding(1, 1) | {"availableQty": None}], [holding(1, 1) | {"exchange": ""}]]
+)
 def test_holdings_of_another_shape_are_refused(reply: Any) -> None:
     with pytest.raises(BadReply):
-        book.position_snapshots([], reply)
+        book.holdings(reply)
 
 
 QUOTED = {"last_price": 3345.05, "last_trade_time": "23/11/2026 11:59:58",

@@ -13,6 +13,7 @@ import pytest
 from marketdata.brokers.zerodha import book
 from marketdata.domain.errors import BadReply
 from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote, Side
+from marketdata.portfolio import Held
 
 REST = Path(__file__).parents[2] / "data" / "zerodha" / "rest"
 
@@ -102,46 +103,37 @@ def test_one_bad_row_spoils_the_book() -> None:
         book.order_snapshots([order(), None])
 
 
-def test_the_recorded_positions_and_holdings() -> None:
-    found = book.position_snapshots(recorded("positions"), recorded("holdings"))
+def test_the_recorded_positions() -> None:
+    found = book.net_positions(recorded("positions"))
     assert PositionSnapshot("MCX:LEADMINI17DECFUT", "NRML", 1) in found
     assert PositionSnapshot("NSE:SBIN", "CO", 0) in found
-    assert PositionSnapshot("BSE:SBIN", "CNC", 16) in found
-    assert PositionSnapshot("NSE:AARON", "MTF", 1000) in found
 
 
-@pytest.mark.parametrize(
-    ("held", "settling", "used", "today", "left"),
-    [
-        (10, 0, 0, None, 10),
-        (10, 5, 0, None, 15),
-        (10, 0, 4, -4, 6),  # sold today: shown in both, counted once
-        (10, 0, 0, -4, 6),  # the holdings lag behind the position
-        (10, 0, 4, None, 6),  # the position lags behind the holdings
-        (10, 0, 10, -10, 0),
-        (10, 0, 0, 5, 15),  # bought more today
-        (0, 0, 0, 5, 5),
-        (3, 0, 5, -5, 0),  # never below zero by what cannot be
-    ],
-)
-def test_what_can_still_be_sold(held: int, settling: int, used: int, today: int | None, left: int) -> None:
+def test_the_recorded_holdings() -> None:
+    found = book.holdings(recorded("holdings"))
+    assert Held("NSE:AARON", "CNC", 1, 0, "INE721Z01010") in found
+    assert Held("NSE:AARON", "MTF", 1000, 0, "INE721Z01010") in found
+    assert Held("BSE:SBIN", "CNC", 16, 0, "INE062A01020") in found
+
+
+def test_shares_that_settle_are_held_and_a_short_position_is_negative() -> None:
     row = {"exchange": "NSE", "tradingsymbol": "INFY"}
-    holding = {**row, "quantity": held, "t1_quantity": settling, "used_quantity": used}
-    net = [] if today is None else [{**row, "product": "CNC", "quantity": today}]
-    assert book.position_snapshots({"net": net}, [holding]) == [PositionSnapshot("NSE:INFY", "CNC", left)]
+    (held,) = book.holdings([{**row, "quantity": 10, "t1_quantity": 5, "used_quantity": 4}])
+    assert held == Held("NSE:INFY", "CNC", 15, 4)
+    net = {"net": [{**row, "product": "MIS", "quantity": -7}]}
+    assert book.net_positions(net) == [PositionSnapshot("NSE:INFY", "MIS", -7)]
 
 
-def test_a_short_position_without_holdings_stays_short() -> None:
-    row = {"exchange": "NSE", "tradingsymbol": "INFY", "product": "MIS", "quantity": -7}
-    assert book.position_snapshots({"net": [row]}, []) == [PositionSnapshot("NSE:INFY", "MIS", -7)]
-
-
-@pytest.mark.parametrize(
-    ("positions", "holdings"), [({}, []), ({"net": None}, []), ({"net": []}, None), (None, [])]
-)
-def test_positions_of_another_shape_are_not_flat(positions: Any, holdings: Any) -> None:
+@pytest.mark.parametrize("reply", [{}, {"net": None}, {"net": [None]}, {"net": [{}]}, None, []])
+def test_positions_of_another_shape_are_not_flat(reply: Any) -> None:
     with pytest.raises(BadReply):
-        book.position_snapshots(positions, holdings)
+        book.net_positions(reply)
+
+
+@pytest.mark.parametrize("reply", [None, {}, [None], [{}], [{"exchange": "NSE", "tradingsymbol": "INFY"}]])
+def test_holdings_of_another_shape_are_not_none(reply: Any) -> None:
+    with pytest.raises(BadReply):
+        book.holdings(reply)
 
 
 def test_a_quote_is_exact_and_timed_in_india() -> None:
