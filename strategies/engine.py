@@ -105,7 +105,7 @@ class ExitEngine:
 
     async def on_connected(
         self, user_id: int, account_id: int, *, admits: Callable[[Quote], bool] = lambda _: True
-    ) -> None:
+    ) -> frozenset[str]:
         """Judge the armed instruments of a feed that has just (re)connected by a quote.
 
         Args:
@@ -113,16 +113,22 @@ class ExitEngine:
             account_id: Whom to ask.
             admits: Whether a quote may trigger now: outside the session it is yesterday's price.
 
+        Returns:
+            The symbols that were judged: those quoted, at a price that may trigger.
+
         Raises:
             BrokerError: The quotes could not be read.
 
         """
         carried = await self._shop.db(partial(SubscriptionManager().get_subscribed_symbols, account_id))
-        if symbols := self.monitor.symbols(user_id) & carried:
-            desk = await self._shop.desk(account_id)
-            quotes = await desk.quotes(symbols)
-            admitted = {symbol: quote for symbol, quote in quotes.items() if admits(quote)}
-            self.monitor.on_quotes(user_id, admitted, self._clock.time())
+        symbols = self.monitor.symbols(user_id) & carried
+        if not symbols:
+            return frozenset()
+        desk = await self._shop.desk(account_id)
+        quotes = await desk.quotes(symbols)
+        admitted = {symbol: quote for symbol, quote in quotes.items() if quote.price > 0 and admits(quote)}
+        self.monitor.on_quotes(user_id, admitted, self._clock.time())
+        return frozenset(admitted)
 
     # --- keeping up with the database ---------------------------------------------------
 
