@@ -16,9 +16,11 @@ from typing import Protocol
 from marketdata.brokers import registry
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import BrokerError
-from marketdata.domain.feed import ListenerHealth, ListenerState
+from marketdata.domain.feed import NO_LISTENER, ListenerHealth
+from marketdata.domain.gate import Decision
 from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.ticks import FeedMode, Tick
+from marketdata.freshness import Freshness, StampWatch
 from marketdata.listener import MarketDataListener
 from marketdata.statistics import RateMeter
 from marketdata.wanted import FeedTokens, WantedFeed
@@ -32,41 +34,30 @@ LOOK_S = 5.0
 QUIET_S = 10.0
 """Without a fresh price or a quote for so long, an armed instrument is asked for: silence proves nothing."""
 
-_NOTHING = ListenerHealth(
-    state=ListenerState.IDLE,
-    is_connected=False,
-    is_ticking=False,
-    subscribed_symbols=(),
-    subscription_count=0,
-    reconnect_attempts=0,
-    last_frame_age_s=None,
-    last_tick_age_s=None,
-    bad_frames=0,
-    callback_errors=0,
-    last_error="",
-)
-
 
 class Pipeline(Protocol):
     """Where ticks go."""
 
-    def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None: ...
+    def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> Sequence[tuple[Tick, Decision]]:
+        """Take ticks and return what each may do."""
+        ...
 
 
 class FeedHooks(Protocol):
     """Who hears what else a feed brings."""
 
-    async def judge_by_quotes(self, user_id: int, account_id: int) -> bool:
+    async def judge_by_quotes(self, user_id: int, account_id: int) -> frozenset[str]:
         """Judge the armed instruments by prices that are asked for, not pushed.
 
-        Returns whether there were any. Raises ``BrokerError`` to be asked again.
+        Returns the symbols that really were judged: one that the broker's answer leaves out is
+        not among them. Raises ``BrokerError`` to be asked again.
         """
         ...
 
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None: ...
 
     def on_feed_event(self, feed: WantedFeed, kind: str, detail: str) -> None:
-        """Take note: ``kind`` is ``connected disconnected failed limited``."""
+        """Take note: ``kind`` is ``connected disconnected failed limited clock``."""
         ...
 
 
@@ -95,8 +86,9 @@ class AccountFeed:
         self._running: WantedFeed | None = None  # what the listener was last brought to
         self._changed = asyncio.Event()
         self._snapshot: asyncio.Task[None] | None = None
-        self._quoted_at: float | None = None
-        self._fresh_at: dict[str, float] = {}  # by symbol: when a price came that had just been made
+        self._freshness = Freshness()
+        self._stamps = StampWatch()
+        self._told: dict[str, str] = {}
         self._trouble = ""
         self._rate = RateMeter()
         self._task = asyncio.get_running_loop().create_task(
@@ -115,10 +107,15 @@ class AccountFeed:
 
     def report(self) -> FeedReport:
         """Look at it now."""
-        health = _NOTHING if self._listener is None else self._listener.health_check()
-        now = self._clock.monotonic()
-        quote_age_s = None if self._quoted_at is None else now - self._quoted_at
-        return FeedReport(self._wanted, health, self._trouble, self._rate.per_second(now), quote_age_s)
+        health = NO_LISTENER if self._listener is None else self._listener.health_check()
+        now, quoted_at = self._clock.monotonic(), self._freshness.quoted_at
+        return FeedReport(
+            self._wanted,
+            health,
+            self._trouble or self._stamps.trouble(),
+            self._rate.per_second(now),
+            None if quoted_at is None else now - quoted_at,
+        )
 
     async def reconnect(self) -> None:
         """Drop the connection and make a new one."""
@@ -146,6 +143,7 @@ class AccountFeed:
                 self._trouble = str(exc)
             await self._wait(RETRY_S if self._trouble else LOOK_S)
             self._look_for_silence()
+            self._note_change("clock", self._stamps.trouble())
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -215,8 +213,7 @@ class AccountFeed:
 
     async def _drop(self) -> None:
         listener, self._listener, self._running = self._listener, None, None
-        self._quoted_at = None
-        self._fresh_at.clear()
+        self._freshness, self._stamps = Freshness(), StampWatch()
         self._stop_snapshot()
         if listener is not None:
             await listener.disconnect()
@@ -224,12 +221,11 @@ class AccountFeed:
     # --- what the listener says -----------------------------------------------------------
 
     def _on_ticks(self, ticks: Sequence[Tick]) -> None:
-        self._pipeline.accept(self._wanted.user_id, ticks, self._wanted.config.account_id)
+        judged = self._pipeline.accept(self._wanted.user_id, ticks, self._wanted.config.account_id)
         now = self._clock.monotonic()
         self._rate.count(len(ticks), now)
-        for tick in ticks:
-            if tick.exchange_time is not None and tick.received_at - tick.exchange_time <= QUIET_S:
-                self._fresh_at[tick.symbol] = now
+        self._freshness.by_ticks(judged, now)
+        self._stamps.note(judged, now)
 
     def _on_connect(self) -> None:
         self._note("connected", "")
@@ -244,8 +240,8 @@ class AccountFeed:
         wanted = self._wanted
         while True:
             try:
-                if await self._hooks.judge_by_quotes(wanted.user_id, wanted.config.account_id):
-                    self._quoted_at = self._clock.monotonic()
+                judged = await self._hooks.judge_by_quotes(wanted.user_id, wanted.config.account_id)
+                self._freshness.by_quotes(judged, self._clock.monotonic())
                 return
             except BrokerError as exc:
                 logger.warning("account %s: quotes were asked for: %s", wanted.config.account_id, exc)
@@ -254,13 +250,12 @@ class AccountFeed:
             await self._clock.sleep(SNAPSHOT_RETRY_S)
 
     def _look_for_silence(self) -> None:
-        """Ask for prices when the feed is connected and brings nothing fresh of an armed instrument."""
+        """Ask for prices when the feed is connected and brings nothing of an armed instrument that may trigger."""
         if self._listener is None or not self._listener.is_connected:
             return
-        quoted_at = float("-inf") if self._quoted_at is None else self._quoted_at
-        known_at = [max(quoted_at, self._fresh_at.get(name, quoted_at)) for name in _armed(self._running)]
+        silence_s = self._freshness.silence_s(_armed(self._running), self._clock.monotonic())
         is_asking = self._snapshot is not None and not self._snapshot.done()
-        if known_at and self._clock.monotonic() - min(known_at) >= QUIET_S and not is_asking:
+        if silence_s >= QUIET_S and not is_asking:
             self._start_snapshot()
 
     def _start_snapshot(self) -> None:
@@ -271,6 +266,12 @@ class AccountFeed:
         if self._snapshot is not None:
             self._snapshot.cancel()
             self._snapshot = None
+
+    def _note_change(self, kind: str, detail: str) -> None:
+        """Note what has begun; not again while it lasts."""
+        if detail and not self._told.get(kind):
+            self._note(kind, detail)
+        self._told[kind] = detail
 
     def _note(self, kind: str, detail: str) -> None:
         self._hooks.on_feed_event(self._wanted, kind, detail)

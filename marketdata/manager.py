@@ -35,9 +35,9 @@ _SETTLE_S = 0.05
 class NoHooks:
     """For a manager nobody else listens to."""
 
-    async def judge_by_quotes(self, user_id: int, account_id: int) -> bool:
+    async def judge_by_quotes(self, user_id: int, account_id: int) -> frozenset[str]:
         """Find nothing armed."""
-        return False
+        return frozenset()
 
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None:
         """Do nothing."""

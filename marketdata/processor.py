@@ -20,7 +20,7 @@ from django.conf import settings
 
 from marketdata.clock import SystemClock
 from marketdata.domain.clock import Clock
-from marketdata.domain.gate import Gate
+from marketdata.domain.gate import Decision, Gate
 from marketdata.domain.prices import to_units
 from marketdata.domain.sessions import Calendar
 from marketdata.domain.ticks import Tick
@@ -83,19 +83,22 @@ class TickProcessor:
         self._errors = 0
         self._logged: dict[str, float] = {}
 
-    def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
+    def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> Sequence[tuple[Tick, Decision]]:
         """Take the ticks of one message of a user's feed. Returns at once, never raises.
 
-        ``feed`` is the account whose feed it is; 0 when they come from outside.
+        ``feed`` is the account whose feed it is; 0 when they come from outside. Returns what each
+        tick may do; one that could not be judged is left out.
         """
         started = self._clock.monotonic()
-        shown, actionable = self._judge(ticks, self._clock.time(), feed)
+        judged = self._judge(ticks, self._clock.time(), feed)
+        actionable = [tick for tick, decision in judged if decision.is_actionable]
         if actionable and self._monitor is not None:
             self._hand_over(self._monitor, user_id, actionable, feed)
-        if shown:
+        if shown := [tick for tick, decision in judged if decision.is_shown]:
             for outlet in self._outlets:
                 self._hand_over(outlet, user_id, shown, feed)
         self._count(len(ticks), started)
+        return judged
 
     async def process_tick(
         self, symbol: str, ltp: Decimal, timestamp: datetime | None = None, *, user_id: int | None = None
@@ -155,26 +158,25 @@ class TickProcessor:
     async def _take(self, symbol: str, ltp: Decimal, timestamp: datetime | None, user_id: int | None) -> None:
         tick = self._outside_tick(symbol, ltp, timestamp)
         if user_id is not None:
-            return self.accept(user_id, (tick,))
+            self.accept(user_id, (tick,))
+            return
         started = self._clock.monotonic()
-        shown, actionable = self._judge((tick,), self._clock.time(), 0)
-        if actionable and self._monitor is not None:
+        judged = self._judge((tick,), self._clock.time(), 0)
+        if self._monitor is not None and any(decision.is_actionable for _, decision in judged):
             try:
                 await self._monitor.on_price_update(symbol, ltp)
             except Exception as exc:  # noqa: BLE001 - a stop check that fails must not cost the next one
                 self._failed(type(self._monitor).__name__, exc)
-        for outlet in self._outlets if shown else ():
-            self._hand_over(outlet, NOBODY, shown, 0)
+        for outlet in self._outlets if any(decision.is_shown for _, decision in judged) else ():
+            self._hand_over(outlet, NOBODY, (tick,), 0)
         self._count(1, started)
-        return None
 
     async def _flush(self) -> None:
         for outlet in self._outlets:
             await outlet.flush()
 
-    def _judge(self, ticks: Sequence[Tick], now: float, feed: int) -> tuple[list[Tick], list[Tick]]:
-        shown: list[Tick] = []
-        actionable: list[Tick] = []
+    def _judge(self, ticks: Sequence[Tick], now: float, feed: int) -> list[tuple[Tick, Decision]]:
+        judged: list[tuple[Tick, Decision]] = []
         judge = self.gate.judge
         for tick in ticks:
             try:
@@ -182,12 +184,10 @@ class TickProcessor:
             except Exception as exc:  # noqa: BLE001 - one bad tick must not cost the others
                 self._failed("tick", exc)
                 continue
-            if decision.is_actionable:
-                actionable.append(tick)
+            judged.append((tick, decision))
             if decision.is_shown:
-                shown.append(tick)
                 self._symbols.add(tick.symbol)
-        return shown, actionable
+        return judged
 
     def _hand_over(self, sink: TickSink, user_id: int, ticks: Sequence[Tick], feed: int) -> None:
         try:

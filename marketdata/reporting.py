@@ -80,6 +80,8 @@ class FeedReporter:
             story.failures += 1
             if story.failures == ALERT_FROM:
                 self._alert(feed, f"The feed failed {ALERT_FROM} times in a row: {detail}")
+        elif kind == "clock":
+            self._alert(feed, f"No tick can trigger a stop: {detail}.")
         if kind != "failed" or story.failures <= ALERT_FROM:  # it may fail every few seconds all night
             self._event(feed, kind, detail)
 

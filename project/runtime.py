@@ -72,14 +72,13 @@ class Hooks:
         self._reporter = reporter
         self._clock = clock
 
-    async def judge_by_quotes(self, user_id: int, account_id: int) -> bool:
+    async def judge_by_quotes(self, user_id: int, account_id: int) -> frozenset[str]:
         """Arm what is to be armed, then judge all of it by quotes. Raises ``BrokerError``."""
         await self._engine.reconcile()
         symbols, now = self._engine.monitor.symbols(user_id), self._clock.time()
         if all(self._gate.phase(symbol, now) is Phase.OUTSIDE for symbol in symbols):
-            return False  # nothing armed, or nothing that may trigger before the open
-        await self._engine.on_connected(user_id, account_id, admits=self._admits)
-        return True
+            return frozenset()  # nothing armed, or nothing that may trigger before the open
+        return await self._engine.on_connected(user_id, account_id, admits=self._admits)
 
     def _admits(self, quote: Quote) -> bool:
         return self._gate.admits(quote, self._clock.time())

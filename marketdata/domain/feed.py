@@ -45,3 +45,19 @@ class ListenerHealth:
     bad_frames: int
     callback_errors: int
     last_error: str
+
+
+NO_LISTENER = ListenerHealth(
+    state=ListenerState.IDLE,
+    is_connected=False,
+    is_ticking=False,
+    subscribed_symbols=(),
+    subscription_count=0,
+    reconnect_attempts=0,
+    last_frame_age_s=None,
+    last_tick_age_s=None,
+    bad_frames=0,
+    callback_errors=0,
+    last_error="",
+)
+"""How a feed is that has nothing to watch."""

@@ -16,6 +16,7 @@ from django.test import Client
 from marketdata.brokers import registry
 from marketdata.clock import SystemClock
 from marketdata.database import DatabaseThread
+from marketdata.domain.gate import ACCEPTED, Decision
 from marketdata.domain.prices import to_rupees
 from marketdata.domain.ticks import Tick
 from marketdata.manager import ListenerManager
@@ -40,8 +41,9 @@ class Pipeline:
         self.clock = SystemClock()
         self.taken: list[tuple[float, int, Decimal]] = []
 
-    def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
+    def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> list[tuple[Tick, Decision]]:
         self.taken += [(self.clock.time(), user_id, to_rupees(tick.price)) for tick in ticks]
+        return [(tick, ACCEPTED) for tick in ticks]
 
     def of(self, user: User) -> list[Decimal]:
         return [price for _, user_id, price in self.taken if user_id == user.pk]

@@ -33,9 +33,12 @@ class Engine:
     async def reconcile(self) -> None:
         self.log.append("reconcile")
 
-    async def on_connected(self, user_id: int, account_id: int, *, admits: Callable[[Quote], bool]) -> None:
+    async def on_connected(
+        self, user_id: int, account_id: int, *, admits: Callable[[Quote], bool]
+    ) -> frozenset[str]:
         self.log.append("quotes")
         self.admitted = {symbol for symbol in self._symbols if admits(Quote(symbol, 1))}
+        return frozenset(self.admitted)
 
 
 def hooks(engine: Engine, at: str) -> Hooks:
@@ -56,12 +59,12 @@ def hooks(engine: Engine, at: str) -> Hooks:
 )
 async def test_only_open_exchanges_are_judged_by_quotes(at: str, *, asked: bool, admitted: set[str]) -> None:
     engine = Engine("NSE:INFY", "MCX:GOLDM")
-    assert await hooks(engine, at).judge_by_quotes(1, 2) is asked
+    assert await hooks(engine, at).judge_by_quotes(1, 2) == admitted
     assert engine.log == ["reconcile", "quotes"][: 1 + asked]
     assert engine.admitted == admitted
 
 
 async def test_with_nothing_armed_nothing_is_asked_for() -> None:
     engine = Engine()
-    assert await hooks(engine, MORNING).judge_by_quotes(1, 2) is False
+    assert await hooks(engine, MORNING).judge_by_quotes(1, 2) == frozenset()
     assert engine.log == ["reconcile"]

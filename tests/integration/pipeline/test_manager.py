@@ -15,7 +15,9 @@ from django.db.models import F
 from marketdata.brokers import registry
 from marketdata.database import DatabaseThread
 from marketdata.domain.errors import BrokerUnavailable, UnknownBroker, UnknownInstrument
+from marketdata.domain.gate import Decision, Gate
 from marketdata.domain.orders import OrderSnapshot, OrderStatus, Side
+from marketdata.domain.sessions import Calendar
 from marketdata.domain.ticks import FeedMode, Tick
 from marketdata.manager import ListenerManager, get_listener_manager, set_listener_manager
 from marketdata.models import BrokerAccount, Instrument, Subscription
@@ -34,8 +36,11 @@ class Pipeline:
     def __init__(self) -> None:
         self.taken: list[tuple[int, Tick]] = []
 
-    def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
+        self.gate = Gate(Calendar(always=True))
+
+    def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> Sequence[tuple[Tick, Decision]]:
         self.taken += [(user_id, tick) for tick in ticks]
+        return [(tick, self.gate.judge(tick, tick.received_at, feed)) for tick in ticks]
 
 
 class Hooks:
@@ -44,18 +49,21 @@ class Hooks:
         self.events: list[tuple[int, str]] = []
         self.orders: list[tuple[int, OrderSnapshot]] = []
         self.fail_first = False
+        self.quoted = frozenset({INFY})
+        self.details: list[str] = []
 
-    async def judge_by_quotes(self, user_id: int, account_id: int) -> bool:
+    async def judge_by_quotes(self, user_id: int, account_id: int) -> frozenset[str]:
         self.snapshots.append((user_id, account_id))
         if self.fail_first and len(self.snapshots) == 1:
             raise BrokerUnavailable("no quotes yet")
-        return True
+        return self.quoted
 
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None:
         self.orders.append((account_id, order))
 
     def on_feed_event(self, feed: WantedFeed, kind: str, detail: str) -> None:
         self.events.append((feed.config.account_id, kind))
+        self.details.append(detail)
 
 
 @pytest.fixture(autouse=True)
@@ -303,11 +311,16 @@ async def test_a_quiet_feed_is_asked_for_quotes_and_they_are_evidence(
     assert age < 1
 
 
-@pytest.mark.parametrize(("age_s", "is_asked"), [(0, False), (3600, True)])
-async def test_an_old_trade_told_again_and_again_is_asked_for(
+@pytest.mark.parametrize(
+    ("price", "age_s", "is_asked"),
+    [(1, 0, False), (1, 3600, True), (1, -35, True), (0, 0, True)],
+    ids=["fresh", "an old trade again and again", "from the future", "no price"],
+)
+async def test_what_may_not_trigger_is_asked_for(
     manager: ListenerManager,
     running: BrokerAccount,
     monkeypatch: pytest.MonkeyPatch,
+    price: int,
     age_s: int,
     *,
     is_asked: bool,
@@ -318,9 +331,41 @@ async def test_an_old_trade_told_again_and_again_is_asked_for(
     listener = await only_listener()
     await eventually_async(lambda: len(hooks(manager).snapshots) == 1)
     for _ in range(20):
-        listener.tick(Tick(INFY, 1, 1000.0, 1000 - age_s))
+        listener.tick(Tick(INFY, price, 1000.0, 1000 - age_s))
         await asyncio.sleep(0.03)
     assert (len(hooks(manager).snapshots) > 1) is is_asked
+
+
+async def test_a_quote_that_leaves_a_symbol_out_says_nothing_of_it(
+    manager: ListenerManager, running: BrokerAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("marketdata.feeds.LOOK_S", 0.01)
+    hooks(manager).quoted = frozenset({SBIN})
+    await manager.reconcile()
+    await only_listener()
+    await eventually_async(lambda: len(hooks(manager).snapshots) > 2)  # QUIET_S is far from over
+    hooks(manager).quoted = frozenset({INFY})
+    await eventually_async(lambda: manager.reports()[0].quote_age_s is not None)
+
+
+async def test_a_clock_that_is_off_is_told_once(
+    manager: ListenerManager, running: BrokerAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("marketdata.feeds.LOOK_S", 0.01)
+    monkeypatch.setattr("marketdata.freshness.OFF_S", 0.1)
+    await manager.reconcile()
+    listener = await only_listener()
+
+    def is_told() -> bool:
+        listener.tick(Tick(INFY, 1, 1000.0, 1035))
+        return (running.pk, "clock") in hooks(manager).events
+
+    await eventually_async(is_told)
+    assert manager.reports()[0].trouble == hooks(manager).details[-1]
+    assert "stamped 35 s ahead of this machine's clock" in manager.reports()[0].trouble
+    listener.tick(Tick(INFY, 1, 1000.0, 1000))
+    assert manager.reports()[0].trouble == ""
+    assert hooks(manager).events.count((running.pk, "clock")) == 1
 
 
 async def test_a_hint_shortens_the_wait(

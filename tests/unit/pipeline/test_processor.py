@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from marketdata.domain.gate import ACCEPTED, NO_PRICE, STALE
 from marketdata.domain.prices import to_units
 from marketdata.domain.sessions import Calendar
 from marketdata.domain.ticks import Tick
@@ -89,7 +90,8 @@ def test_taking_ticks_awaits_nothing() -> None:
 
 def test_the_monitor_sees_actionable_ticks_only(house: House) -> None:
     fresh, stale, zero = house.tick(), house.tick("NSE:SBIN", age=60), house.tick("NSE:TCS", price="0")
-    house.processor.accept(USER, [fresh, stale, zero])
+    judged = house.processor.accept(USER, [fresh, stale, zero])
+    assert judged == [(fresh, ACCEPTED), (stale, STALE), (zero, NO_PRICE)]
     assert house.monitor.symbols == ["NSE:INFY"]
     assert house.cache.symbols == house.pages.symbols == ["NSE:INFY", "NSE:SBIN"]
     assert house.processor.get_stats()["refused"] == {"stale": 1, "no_price": 1}
@@ -105,7 +107,8 @@ def test_one_bad_tick_costs_nothing_but_itself() -> None:
 
 def test_a_tick_of_the_wrong_shape_is_counted_and_passed_by(house: House) -> None:
     malformed = Tick(None, 1, house.clock.time())  # type: ignore[arg-type]
-    house.processor.accept(USER, [malformed, house.tick()])
+    judged = house.processor.accept(USER, [malformed, house.tick()])
+    assert [tick.symbol for tick, _ in judged] == ["NSE:INFY"]
     assert house.monitor.symbols == ["NSE:INFY"]
     assert house.processor.get_stats()["error_count"] == 1
 
