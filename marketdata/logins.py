@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from marketdata.accounts import broker_config
 from marketdata.brokers import registry
@@ -158,7 +158,7 @@ class Logins:
                 checked.expires_at,
                 checked.client_id,
             )
-            row.save(update_fields=["access_token", "token_expires_at", "client_id"])
+            _save(row)
             until = moment_text(checked.expires_at, now)
             detail = {"text": f"until {until}", "by": by.get_username()}
             ListenerEvent.objects.create(account=row, at=now, kind=LOGGED_IN, detail=detail)
@@ -187,6 +187,14 @@ def _locked(config: BrokerConfig) -> BrokerAccount:
     if row is None or (row.client_id, row.api_key) != (config.client_id, config.api_key):
         raise LoginError("The account was changed meanwhile, so nothing was stored: log in again.")
     return row
+
+
+def _save(row: BrokerAccount) -> None:
+    try:
+        with transaction.atomic():
+            row.save(update_fields=["access_token", "token_expires_at", "client_id"])
+    except IntegrityError:  # the account had no client id, and its broker's is another row's
+        raise LoginError(f"Nothing was stored. {row.taken_text(row.client_id)}") from None
 
 
 def _assert_own(account: BrokerAccount, checked: Checked) -> None:

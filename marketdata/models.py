@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models.functions import Upper
 
 from marketdata.domain.instruments import canonical
 from marketdata.fields import EncryptedTextField, PriceField
@@ -38,8 +40,30 @@ class BrokerAccount(models.Model):
     desired_state = models.CharField(max_length=8, choices=DesiredState, default=DesiredState.STOPPED)
     generation = models.PositiveBigIntegerField(default=0, help_text="Raised to ask for a restart.")
 
+    class Meta:
+        constraints: ClassVar = [
+            # Two rows of one login would each send the whole exit. Brokers' ids have no letter case.
+            models.UniqueConstraint(
+                "broker", Upper("client_id"), condition=~models.Q(client_id=""), name="one_row_per_login"
+            ),
+        ]
+
     def __str__(self) -> str:
         return self.name or f"{self.get_broker_display()} {self.client_id}".strip()
+
+    def clean(self) -> None:
+        """Refuse a login that another row has; raises ``ValidationError``."""
+        self.client_id = self.client_id.strip()
+        same = BrokerAccount.objects.filter(broker=self.broker, client_id__iexact=self.client_id)
+        if self.client_id and same.exclude(pk=self.pk).exists():
+            raise ValidationError({"client_id": self.taken_text(self.client_id)})
+
+    def taken_text(self, client_id: str) -> str:
+        """Say that another row has this client id, and what to do; not whose it is."""
+        return (
+            f"{self.get_broker_display()} {client_id} is an account here already. Use that one, or delete it first: "
+            "two of them would each sell the whole position."
+        )
 
 
 class Instrument(models.Model):

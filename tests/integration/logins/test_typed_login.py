@@ -111,3 +111,16 @@ def test_a_pin_reaches_no_log_when_the_broker_is_not_reached(
 @pytest.mark.parametrize("way", ["", "nonsense"])
 def test_a_way_that_does_not_exist_is_refused(owner: Client, account: BrokerAccount, way: str) -> None:
     assert "not a way to log in" in told(owner, f"/brokers/{account.pk}/login/", {"way": way})
+
+
+def test_a_login_that_another_account_has_is_not_stored_twice(
+    owner: Client, dhan: BrokerAccount, user: User, control: SimulatorControl
+) -> None:
+    unnamed = BrokerAccount.objects.create(user=user, broker="dhan", access_token=OLD)
+    fresh = control.mint_token(dhan.client_id)
+
+    said = told(owner, f"/brokers/{unnamed.pk}/login/", {"way": "token", "token": fresh})
+    assert said.startswith(f"Nothing was stored. Dhan {dhan.client_id} is an account here already.")
+    assert fresh not in said
+    assert (token(unnamed), unnamed.client_id) == (OLD, "")
+    assert token(dhan) == OLD
