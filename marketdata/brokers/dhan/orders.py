@@ -11,7 +11,7 @@ from typing import Any
 from marketdata.asking import in_portions
 from marketdata.brokers.dhan import book
 from marketdata.brokers.dhan.reading import DhanReads
-from marketdata.brokers.dhan.segments import split_token
+from marketdata.brokers.dhan.segments import is_token, split_token
 from marketdata.brokers.dhan.wire import DhanWire
 from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Quote
 from marketdata.portfolio import account_positions
@@ -62,7 +62,9 @@ class DhanGateway:
         )
 
     def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
-        tokens = {token: symbol for symbol, token in self._contracts.tokens_of(symbols).items()}
+        listed = self._contracts.tokens_of(symbols)
+        # One bad row of the list must not cost the others their quotes.
+        tokens = {token: symbol for symbol, token in listed.items() if is_token(token)}
         found: dict[str, Quote] = {}
         for some in in_portions(list(tokens), QUOTES_PER_CALL, spacing_s=QUOTE_SPACING_S, sleep=self._sleep):
             found.update(book.quotes(self._quoted(some), tokens))

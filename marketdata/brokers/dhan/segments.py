@@ -20,12 +20,22 @@ LISTED = {
 }
 """Exchange and segment of the instrument list -> segment of feed and orders, our exchange."""
 
+_DIGITS = 10  # frames carry four bytes
 SEGMENTS = frozenset(segment for segment, _ in LISTED.values())
 
 
 def token_of(segment: str, security_id: str) -> str:
     """Return the token text of the instrument table: ``NSE_EQ:2885``."""
     return f"{segment}:{security_id}"
+
+
+def is_token(token: str) -> bool:
+    """Tell whether ``split_token`` can read a text."""
+    try:
+        split_token(token)
+    except ValueError:
+        return False
+    return True
 
 
 def split_token(token: str) -> tuple[str, str]:
@@ -36,6 +46,7 @@ def split_token(token: str) -> tuple[str, str]:
 
     """
     segment, separator, security_id = token.partition(":")
-    if not separator or segment not in SEGMENTS or not security_id.isascii() or not security_id.isdigit():
+    is_number = security_id.isascii() and security_id.isdigit() and len(security_id) <= _DIGITS
+    if not separator or segment not in SEGMENTS or not is_number:
         raise ValueError(f"token {token!r}: expected SEGMENT:ID, as in NSE_EQ:2885")
     return segment, security_id
