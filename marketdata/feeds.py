@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from marketdata.domain.feed import NO_LISTENER, ListenerHealth
 from marketdata.domain.gate import Decision
 from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.ticks import FeedMode, Tick
+from marketdata.fitting import Fit, fit
 from marketdata.freshness import Freshness, StampWatch
 from marketdata.listener import MarketDataListener
 from marketdata.statistics import RateMeter
@@ -57,7 +58,7 @@ class FeedHooks(Protocol):
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None: ...
 
     def on_feed_event(self, feed: WantedFeed, kind: str, detail: str) -> None:
-        """Take note: ``kind`` is ``connected disconnected failed limited clock``."""
+        """Take note: ``kind`` is ``connected disconnected failed limited left_out clock``."""
         ...
 
 
@@ -88,6 +89,7 @@ class AccountFeed:
         self._snapshot: asyncio.Task[None] | None = None
         self._freshness = Freshness()
         self._stamps = StampWatch()
+        self._fit = Fit()  # what the listener was last asked to carry
         self._told: dict[str, str] = {}
         self._trouble = ""
         self._rate = RateMeter()
@@ -112,7 +114,7 @@ class AccountFeed:
         return FeedReport(
             self._wanted,
             health,
-            self._trouble or self._stamps.trouble(),
+            self._trouble or self._fit.refused or self._stamps.trouble(),
             self._rate.per_second(now),
             None if quoted_at is None else now - quoted_at,
         )
@@ -143,7 +145,7 @@ class AccountFeed:
                 self._trouble = str(exc)
             await self._wait(RETRY_S if self._trouble else LOOK_S)
             self._look_for_silence()
-            self._note_change("clock", self._stamps.trouble())
+            self._note_new("clock", self._stamps.trouble(), key="off")  # by how much may change
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -189,11 +191,12 @@ class AccountFeed:
         return listener
 
     async def _subscribe(self, listener: MarketDataListener, wanted: WantedFeed) -> None:
-        modes = self._within_limit(wanted.modes)
-        before = {} if self._running is None else self._within_limit(self._running.modes)
         # Tokens of what is on its way out stay known until it is out.
         leaving = self._running.tokens if self._running else {}
         self._tokens.replace({**leaving, **wanted.tokens}, wanted.tick_sizes)
+        limit = self._adapter.instruments_per_connection
+        fitting = fit(wanted.modes, self._tokens, listener.wire_token, limit)
+        before, modes = self._fit.modes, fitting.modes
         await listener.unsubscribe([symbol for symbol in before if symbol not in modes])
         for mode in FeedMode:
             if changed := [
@@ -201,19 +204,13 @@ class AccountFeed:
             ]:
                 await listener.subscribe(changed, mode)
         self._tokens.replace(wanted.tokens, wanted.tick_sizes)
-
-    def _within_limit(self, modes: Mapping[str, FeedMode]) -> Mapping[str, FeedMode]:
-        """Leave out what one connection cannot carry: watched instruments first, armed ones last."""
-        limit = self._adapter.instruments_per_connection
-        if len(modes) <= limit:
-            return modes
-        ordered = sorted(modes, key=lambda name: (modes[name] is not FeedMode.FULL, name))
-        self._note("limited", f"{len(modes)} instruments are wanted, one connection carries {limit}")
-        return {name: modes[name] for name in ordered[:limit]}
+        self._fit = fitting
+        self._note_new("left_out", fitting.refused)
+        self._note_new("limited", fitting.crowded)
 
     async def _drop(self) -> None:
         listener, self._listener, self._running = self._listener, None, None
-        self._freshness, self._stamps = Freshness(), StampWatch()
+        self._fit, self._freshness, self._stamps = Fit(), Freshness(), StampWatch()
         self._stop_snapshot()
         if listener is not None:
             await listener.disconnect()
@@ -267,11 +264,11 @@ class AccountFeed:
             self._snapshot.cancel()
             self._snapshot = None
 
-    def _note_change(self, kind: str, detail: str) -> None:
-        """Note what has begun; not again while it lasts."""
-        if detail and not self._told.get(kind):
+    def _note_new(self, kind: str, detail: str, key: str = "") -> None:
+        """Note what has begun, or has become another thing; not again while it lasts."""
+        if detail and self._told.get(kind) != (key or detail):
             self._note(kind, detail)
-        self._told[kind] = detail
+        self._told[kind] = detail and (key or detail)
 
     def _note(self, kind: str, detail: str) -> None:
         self._hooks.on_feed_event(self._wanted, kind, detail)

@@ -82,6 +82,8 @@ class FeedReporter:
                 self._alert(feed, f"The feed failed {ALERT_FROM} times in a row: {detail}")
         elif kind == "clock":
             self._alert(feed, f"No tick can trigger a stop: {detail}.")
+        elif kind == "left_out":
+            self._alert(feed, f"Not on the feed: {detail}.")
         if kind != "failed" or story.failures <= ALERT_FROM:  # it may fail every few seconds all night
             self._event(feed, kind, detail)
 

@@ -57,7 +57,12 @@ class Speech(ABC):
         """Read a text message, emitting what it says; raises ``BadFrame``."""
 
     def wire_token(self, token: str) -> WireToken:
-        """Return the form in which frames carry ``token`` of the instrument list."""
+        """Return the form in which frames carry ``token`` of the instrument list.
+
+        Raises:
+            ValueError: Not a token of this broker.
+
+        """
         return token
 
     def refused(self, error: HandshakeRefused) -> BrokerError:

@@ -90,4 +90,19 @@ class Subscribed:
         return replace(tick, is_first=True)
 
     def _resolve(self, symbol: str) -> WireToken:
-        return self._wire_token(self._tokens.token(symbol))
+        return resolve(symbol, self._tokens, self._wire_token)
+
+
+def resolve(symbol: str, tokens: Tokens, wire_token: Callable[[str], WireToken]) -> WireToken:
+    """Return the token by which frames name ``symbol``.
+
+    Raises:
+        UnknownInstrument: It has none, or one that no frame can carry.
+
+    """
+    token = tokens.token(symbol)
+    try:
+        return wire_token(token)
+    except ValueError as exc:
+        text = f"{symbol} cannot be subscribed: {exc}: import the instrument list again"
+        raise UnknownInstrument(text) from exc

@@ -55,6 +55,9 @@ class FakeListener:
             self.wire[symbol] = self.tokens.token(symbol)
             self.modes[symbol] = mode
 
+    def wire_token(self, token: str) -> int:
+        return int(token)
+
     async def unsubscribe(self, symbols: Iterable[str]) -> None:
         for symbol in symbols:
             self.modes.pop(symbol, None)

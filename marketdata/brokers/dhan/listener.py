@@ -15,7 +15,7 @@ from marketdata.brokers.dhan.goodbyes import BACK_OFF_S, goodbye
 from marketdata.brokers.dhan.order_updates import OrderUpdates
 from marketdata.brokers.dhan.roots import root
 from marketdata.brokers.dhan.segments import split_token
-from marketdata.domain.errors import BrokerError, BrokerRejected, LoginExpired, TryLater, UnknownInstrument
+from marketdata.domain.errors import BrokerError, BrokerRejected, LoginExpired, TryLater
 from marketdata.domain.feed import ListenerState
 from marketdata.domain.prices import to_units
 from marketdata.domain.ticks import FeedMode, Tick
@@ -104,10 +104,7 @@ class DhanMarketListener(MarketDataListener):
             return error
 
     def wire_token(self, token: str) -> Security:
-        try:
-            segment, security_id = split_token(token)
-        except ValueError as exc:
-            raise UnknownInstrument(f"{exc}: import the instrument list again") from exc
+        segment, security_id = split_token(token)
         return SEGMENTS[segment], int(security_id)
 
     def opening_messages(self, wanted: Mapping[Security, FeedMode]) -> Sequence[str]:

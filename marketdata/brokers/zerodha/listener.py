@@ -19,6 +19,8 @@ from marketdata.transport import Handshake, HandshakeRefused
 logger = logging.getLogger(__name__)
 
 _FORBIDDEN = 403
+_DIGITS, _LARGEST = 10, 0xFFFF_FFFF
+"""Of a token: frames carry four bytes."""
 
 
 class ZerodhaMarketListener(MarketDataListener):
@@ -44,6 +46,8 @@ class ZerodhaMarketListener(MarketDataListener):
         return error
 
     def wire_token(self, token: str) -> int:
+        if not token.isascii() or not token.isdigit() or len(token) > _DIGITS or int(token) > _LARGEST:
+            raise ValueError(f"token {token!r}: expected a number of 32 bits, as in 408065")
         return int(token)
 
     def opening_messages(self, wanted: Mapping[int, FeedMode]) -> Sequence[str]:

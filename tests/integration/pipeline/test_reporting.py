@@ -126,13 +126,14 @@ async def test_a_person_is_told_at_the_third_failure_and_events_do_not_pile_up(
     assert await ListenerEvent.objects.acount() == 3
 
 
-async def test_a_person_is_told_of_a_clock_that_is_off(
-    reporter: FeedReporter, feed: WantedFeed, pages: Pages
+@pytest.mark.parametrize("kind", ["clock", "left_out"])
+async def test_a_person_is_told_what_no_tick_can_trigger(
+    reporter: FeedReporter, feed: WantedFeed, pages: Pages, kind: str
 ) -> None:
-    reporter.on_feed_event(feed, "clock", "prices are stamped 35 s ahead of this machine's clock")
+    reporter.on_feed_event(feed, kind, "its reason")
     assert pages.kinds() == ["alert"]
     await reporter.write([])
-    assert (await ListenerEvent.objects.aget()).kind == "clock"
+    assert (await ListenerEvent.objects.aget()).kind == kind
 
 
 def flap(reporter: FeedReporter, feed: WantedFeed, clock: HandClock, *, lived_s: float) -> None:
