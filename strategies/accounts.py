@@ -46,10 +46,6 @@ class AccountRead:
     began_at: float
     began: float
 
-    def held(self, symbol: str, product: str) -> int:
-        """Return the unsigned quantity of one position."""
-        return sum(abs(p.quantity) for p in self.positions if (p.symbol, p.product) == (symbol, product))
-
 
 class AccountDesk:
     """One account at its broker. Reads are shared; writes are single shots.

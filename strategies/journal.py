@@ -23,7 +23,7 @@ from marketdata.models import BrokerAccount
 from strategies.announcing import Announcer
 from strategies.domain.breaches import Breach
 from strategies.domain.exits import ExitState, OrderState
-from strategies.domain.planning import Send
+from strategies.domain.planning import Send, room
 from strategies.domain.steps import (
     PLAN_MAX_AGE_S,
     OrderRecord,
@@ -63,17 +63,16 @@ class Journal:
             self._after_commit(row)
         return row.pk
 
-    def plan_order(self, exit_id: int, plan: Send, position: int, read_at: float) -> bool:
+    def plan_order(self, exit_id: int, plan: Send, read_at: float) -> bool:
         """Commit a planned order; False when the exposure rule leaves no room for it.
 
-        ``position`` is what the broker's row says is held, unsigned; ``read_at`` (UNIX seconds)
-        is when that read began.
+        ``read_at`` (UNIX seconds) is when the read began that the plan was made from.
         """
         with transaction.atomic():
             # The row lock makes two planners on PostgreSQL take turns; SQLite has one writer anyway.
             row = Exit.objects.select_related("strategy__instrument").get(pk=exit_id)
             account = BrokerAccount.objects.select_for_update().get(pk=row.strategy.account_id)
-            if not self._has_room(row, plan, position, read_at):
+            if not self._has_room(row, plan, read_at):
                 return False
             now = self._now()
             order = ExitOrder.objects.create(
@@ -212,18 +211,14 @@ class Journal:
 
     # --- inside -------------------------------------------------------------------------
 
-    def _has_room(self, row: Exit, plan: Send, position: int, read_at: float) -> bool:
+    def _has_room(self, row: Exit, plan: Send, read_at: float) -> bool:
         """The exposure rule: an order whose fate is unknown counts as fully live."""
         exposure = sum(
             order.filled_quantity if OrderState(order.state).is_final else order.quantity
             for order in row.orders.all()
         )
-        on_its_way = sum(
-            own.unfilled
-            for own in own_orders(row.strategy.account_id, read_at)
-            if (own.symbol, own.product, own.side) == (row.strategy.symbol, plan.product, plan.side)
-        )
-        return exposure + plan.quantity <= row.quantity and plan.quantity <= position - on_its_way
+        own = own_orders(row.strategy.account_id, read_at)
+        return exposure + plan.quantity <= row.quantity and plan.quantity <= room(plan.row, plan.side, own)
 
     def _order_to(self, order_id: int, state: OrderState, **fields: Any) -> bool:
         with transaction.atomic():

@@ -93,7 +93,13 @@ def load(exit_id: int, may_trade: MayTrade) -> ExitTask:
         row.quantity,
         tuple(_order_record(order) for order in row.orders.order_by("id")),
     )
-    need = Need(strategy.symbol, strategy.product, strategy.position == "BOUGHT", max(record.residual, 0))
+    need = Need(
+        strategy.symbol,
+        strategy.product,
+        strategy.position == "BOUGHT",
+        max(record.residual, 0),
+        is_listed=bool(strategy.instrument.token),
+    )
     refusal = may_trade(strategy)
     triggered_at = row.created_at.timestamp()
     return ExitTask(record, strategy.user_id, strategy.account_id, need, refusal, triggered_at, row.concern)

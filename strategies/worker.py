@@ -165,7 +165,7 @@ class ExitWorker:
         read = await desk.read()
         match await self._decide(task, read):
             case Send() as send:
-                if not await self._commit_plan(task, send, read):
+                if not await self._commit_plan(send, read):
                     await self._wait_for_others()
             case Covered():
                 await self._wait_for_others()
@@ -187,12 +187,9 @@ class ExitWorker:
         own = await self._shop.db(partial(records.own_orders, task.account_id, read.began_at))
         return plan(task.need, read.positions, own)
 
-    async def _commit_plan(self, task: ExitTask, send: Send, read: AccountRead) -> bool:
+    async def _commit_plan(self, send: Send, read: AccountRead) -> bool:
         self._covered_since = None
-        held = read.held(task.need.symbol, send.product)
-        return await self._shop.db(
-            partial(self._shop.journal.plan_order, self._exit_id, send, held, read.began_at)
-        )
+        return await self._shop.db(partial(self._shop.journal.plan_order, self._exit_id, send, read.began_at))
 
     async def _wait_for_others(self) -> None:
         """Everything held is on its way out already: look again when those orders may have ended."""

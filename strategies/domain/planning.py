@@ -15,6 +15,8 @@ class Need:
     Attributes:
         product: The strategy's; the position's own is used when they differ without doubt.
         quantity: Still to be exited, above zero.
+        is_listed: Whether the broker's instrument list still has the symbol. If not, a position
+            may stand under another name, and not finding it says nothing.
 
     """
 
@@ -22,6 +24,7 @@ class Need:
     product: str
     is_long: bool
     quantity: int
+    is_listed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,17 @@ class OwnOrder:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send one order; ``shortfall`` is what the position did not cover."""
+    """Send one order to shrink ``row``; ``shortfall`` is what the position did not cover."""
 
     side: Side
-    product: str
     quantity: int
     shortfall: int
+    row: PositionSnapshot
+
+    @property
+    def product(self) -> str:
+        """The position's own: an order of another product would open a new position."""
+        return self.row.product
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +96,27 @@ def plan(need: Need, positions: Sequence[PositionSnapshot], own: Iterable[OwnOrd
     if row is None or size <= 0:
         return Flat(held)
     side = Side.SELL if need.is_long else Side.BUY
-    room = size - sum(
-        o.unfilled for o in own if (o.symbol, o.product, o.side) == (need.symbol, row.product, side)
-    )
-    if room <= 0:
+    left = room(row, side, own)
+    if left <= 0:
         return Covered()
-    quantity = min(need.quantity, room)
-    return Send(side, row.product, quantity, need.quantity - quantity)
+    quantity = min(need.quantity, left)
+    return Send(side, quantity, need.quantity - quantity, row)
+
+
+def room(row: PositionSnapshot, side: Side, own: Iterable[OwnOrder]) -> int:
+    """Return how much of a position our orders leave: one whose fate is unknown counts in full."""
+    return abs(row.quantity) - sum(
+        order.unfilled
+        for order in own
+        if (order.product, order.side) == (row.product, side) and _shrinks(order.symbol, row)
+    )
+
+
+def _shrinks(symbol: str, row: PositionSnapshot) -> bool:
+    """Shares held in demat are the same shares under every exchange they may be sold on."""
+    if row.from_holdings:
+        return symbol.partition(":")[2] == row.symbol.partition(":")[2]
+    return symbol == row.symbol
 
 
 def _row(need: Need, positions: Sequence[PositionSnapshot]) -> PositionSnapshot | Unclear | None:
@@ -103,6 +125,8 @@ def _row(need: Need, positions: Sequence[PositionSnapshot]) -> PositionSnapshot 
     if same_product:
         # With its own row at zero the position was closed; what stands beside it is another one.
         return same_product[0] if len(same_product) == 1 else Unclear("two position rows of one product")
+    if not need.is_listed:
+        return Unclear(f"{need.symbol} is no longer in the broker's instrument list")
     if any(not p.symbol and p.quantity for p in positions):
         return Unclear("the broker shows a position that is not in the instrument list: import it again")
     return _converted(need, [p for p in ours if (p.quantity > 0) == need.is_long and p.quantity])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketdata.domain.orders import PositionSnapshot, Side
-from strategies.domain.planning import Covered, Flat, Need, OwnOrder, Send, Unclear, plan
+from strategies.domain.planning import Covered, Flat, Need, OwnOrder, Plan, Send, Unclear, plan
 
 INFY = "NSE:INFY"
 
@@ -23,13 +23,18 @@ def own(unfilled: int, side: Side = Side.SELL, product: str = "MIS") -> OwnOrder
     return OwnOrder("TG", INFY, product, side, unfilled)
 
 
+def sent(decision: Plan) -> tuple[Side, str, int, int]:
+    assert isinstance(decision, Send)
+    return decision.side, decision.product, decision.quantity, decision.shortfall
+
+
 def test_a_long_position_is_sold_and_a_short_one_bought_back():
-    assert plan(need(), [position(100)], []) == Send(Side.SELL, "MIS", 100, 0)
-    assert plan(need(long=False), [position(-100)], []) == Send(Side.BUY, "MIS", 100, 0)
+    assert sent(plan(need(), [position(100)], [])) == (Side.SELL, "MIS", 100, 0)
+    assert sent(plan(need(long=False), [position(-100)], [])) == (Side.BUY, "MIS", 100, 0)
 
 
 def test_the_position_caps_the_order():
-    assert plan(need(), [position(60)], []) == Send(Side.SELL, "MIS", 60, 40)
+    assert sent(plan(need(), [position(60)], [])) == (Side.SELL, "MIS", 60, 40)
 
 
 def test_no_position_or_the_other_side_is_flat():
@@ -40,16 +45,16 @@ def test_no_position_or_the_other_side_is_flat():
 
 def test_what_is_on_its_way_leaves_no_room():
     assert plan(need(), [position(100)], [own(100)]) == Covered()
-    assert plan(need(), [position(100)], [own(30)]) == Send(Side.SELL, "MIS", 70, 30)
+    assert sent(plan(need(), [position(100)], [own(30)])) == (Side.SELL, "MIS", 70, 30)
 
 
 def test_orders_on_the_other_side_or_of_another_product_do_not_count():
     others = [own(100, Side.BUY), own(100, product="NRML")]
-    assert plan(need(), [position(100)], others) == Send(Side.SELL, "MIS", 100, 0)
+    assert sent(plan(need(), [position(100)], others)) == (Side.SELL, "MIS", 100, 0)
 
 
 def test_the_product_is_the_positions_own():
-    assert plan(need(), [position(100, "NRML")], []) == Send(Side.SELL, "NRML", 100, 0)
+    assert sent(plan(need(), [position(100, "NRML")], [])) == (Side.SELL, "NRML", 100, 0)
 
 
 def test_a_row_of_its_own_product_at_zero_is_a_closed_position():
@@ -60,13 +65,32 @@ def test_shares_held_for_long_are_not_sold_for_an_intraday_stop():
     demat = PositionSnapshot(INFY, "CNC", 500, from_holdings=True)
     assert isinstance(plan(need(), [demat], []), Unclear)
     assert plan(need(), [position(0), demat], []) == Flat(0)
-    assert plan(need(product="CNC"), [demat], []) == Send(Side.SELL, "CNC", 100, 0)
+    assert sent(plan(need(product="CNC"), [demat], [])) == (Side.SELL, "CNC", 100, 0)
+
+
+def test_shares_in_demat_sold_on_one_exchange_are_gone_from_the_other():
+    demat = PositionSnapshot(INFY, "CNC", 100, from_holdings=True)
+    elsewhere = OwnOrder("TG", "BSE:INFY", "CNC", Side.SELL, 100)
+    assert plan(need(product="CNC"), [demat], [elsewhere]) == Covered()
+    assert sent(plan(need(), [position(100)], [OwnOrder("TG", "BSE:INFY", "MIS", Side.SELL, 100)])) == (
+        Side.SELL,
+        "MIS",
+        100,
+        0,
+    )
+
+
+def test_an_instrument_that_is_listed_no_longer_is_never_taken_as_flat():
+    gone = Need(INFY, "MIS", True, 100, is_listed=False)
+    assert isinstance(plan(gone, [], []), Unclear)
+    assert isinstance(plan(gone, [position(100, symbol="NSE:INFOSYS")], []), Unclear)
+    assert sent(plan(gone, [position(100)], [])) == (Side.SELL, "MIS", 100, 0)
 
 
 def test_a_position_nobody_can_name_is_never_taken_as_none():
     nameless = PositionSnapshot("", "MIS", 100)
     assert isinstance(plan(need(), [nameless], []), Unclear)
-    assert plan(need(), [nameless, position(100)], []) == Send(Side.SELL, "MIS", 100, 0)
+    assert sent(plan(need(), [nameless, position(100)], [])) == (Side.SELL, "MIS", 100, 0)
     assert plan(need(), [PositionSnapshot("", "MIS", 0)], []) == Flat(0)
 
 
