@@ -216,8 +216,12 @@ def _listener_row(account: BrokerAccount, now: datetime) -> Row:
 
 
 def _watched(user_id: int) -> Iterable[Subscription]:
+    """Return one row for each instrument, whichever of the user's accounts carry it."""
     rows = Subscription.objects.filter(account__user=user_id, holder=watch_holder(user_id))
-    return rows.select_related("account", "instrument").order_by("pk")
+    first: dict[str, Subscription] = {}
+    for row in rows.select_related("account", "instrument").order_by("pk"):
+        first.setdefault(row.instrument.symbol, row)
+    return first.values()
 
 
 def _watch_row(row: Subscription, market: Market) -> Row:

@@ -31,11 +31,13 @@ def watch(user_id: int, symbols: Iterable[str]) -> int:
     accounts = list(BrokerAccount.objects.filter(user=user_id).order_by("-desired_state", "pk"))
     if not accounts:
         raise WatchError("You have no broker account yet: add one in the admin, then watch instruments.")
-    wanted = [_find(symbol, accounts) for symbol in dict.fromkeys(symbols)]
+    wanted = {symbol: _find(symbol, accounts) for symbol in symbols}
     holder = watch_holder(user_id)
     with transaction.atomic():
-        held = set(Subscription.objects.filter(holder=holder).values_list("account_id", "instrument_id"))
-        new = [pair for pair in wanted if pair not in held]
+        # The same contract of two brokers is one thing on the page.
+        rows = Subscription.objects.filter(holder=holder).select_related("instrument")
+        held = {row.instrument.symbol for row in rows}
+        new = [pair for symbol, pair in wanted.items() if symbol not in held]
         if len(held) + len(new) > MAX_WATCHED:
             raise WatchError(f"The watch list holds {MAX_WATCHED} instruments: remove some first.")
         for account_id, instrument_id in new:

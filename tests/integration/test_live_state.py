@@ -10,9 +10,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from marketdata.models import BrokerAccount, Instrument, Listener
+from marketdata.models import BrokerAccount, Instrument, Listener, Subscription
 from strategies import services
 from strategies.live.state import read_state
+from strategies.live.watching import unwatch, watch
 from strategies.models import Exit, ExitOrder, Strategy
 
 pytestmark = pytest.mark.django_db
@@ -122,3 +123,17 @@ def test_a_feed_without_prices_does_not_count_as_watching(
     [row] = read_state(user.pk, now).strategies
 
     assert (row["state"], row["detail"]) == ("Armed, not watched", "Prices have stopped coming")
+
+
+def test_one_contract_of_two_brokers_is_one_thing_to_watch(
+    user: User, account: BrokerAccount, instruments: Mapping[str, Instrument]
+) -> None:
+    other = BrokerAccount.objects.create(user=user, broker="dhan", desired_state="running")
+    twin = Instrument.objects.create(broker="dhan", exchange="NSE", tradingsymbol="INFY", token="NSE_EQ:1594")
+    assert watch(user.pk, ["NSE:INFY", "NSE:INFY"]) == 1
+    assert watch(user.pk, ["NSE:INFY"]) == 0
+    for held_by, row in ((account, instruments["NSE:INFY"]), (other, twin)):
+        Subscription.objects.get_or_create(account=held_by, instrument=row, holder=f"watch:{user.pk}")
+
+    assert [row["symbol"] for row in read_state(user.pk, timezone.now()).watch] == ["NSE:INFY"]
+    assert unwatch(user.pk, ["NSE:INFY"]) == 2
