@@ -46,13 +46,28 @@ _EVENTS = {
     "disconnected": "Feed disconnected",
     "failed": "Feed trouble",
     "login_needed": "Log in at the broker again",
+    "logged_in": "Logged in at the broker",
+    "limited": "More instruments wanted than the feed carries: some are not watched",
+    "left_out": "An instrument cannot be subscribed",
+    "clock": "The feed's times and this machine's clock disagree",
+    "feeds_disagree": "The feeds disagree on the price",
 }
 _DETAILS = ("side", "quantity", "filled", "price", "stop", "stop_loss", "from", "to", "average_price", "tag")
 _BAD_EVENTS = frozenset(
-    {"needs_human", "exit_aborted", "order_unknown", "order_rejected", "order_lost", "login_needed"}
+    {
+        "needs_human",
+        "exit_aborted",
+        "order_unknown",
+        "order_rejected",
+        "order_lost",
+        "login_needed",
+        "limited",
+        "left_out",
+        "clock",
+    }
 )
-_BUSY_EVENTS = frozenset({"sl_triggered", "disconnected", "failed", "exit_asked"})
-_GOOD_EVENTS = frozenset({"exit_done", "order_filled", "connected", "started"})
+_BUSY_EVENTS = frozenset({"sl_triggered", "disconnected", "failed", "exit_asked", "feeds_disagree"})
+_GOOD_EVENTS = frozenset({"exit_done", "order_filled", "connected", "started", "logged_in"})
 
 
 @dataclass(frozen=True, slots=True)
