@@ -50,8 +50,8 @@ class ListenerActions(_Admin):
     actions: tuple[str, ...] = ("start_listeners", "stop_listeners", "restart_listeners")
 
     def accounts(self, queryset: QuerySet[Any]) -> QuerySet[BrokerAccount]:
-        """Return the accounts of the chosen rows."""
-        raise NotImplementedError
+        """Return the accounts of the chosen rows: here the rows themselves."""
+        return queryset
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         """Whoever may change accounts may start and stop their listeners."""
@@ -110,9 +110,6 @@ class BrokerAccountAdmin(ListenerActions):
         ("Orders", {"fields": ("live", "paper")}),
         ("Listener", {"fields": ("desired_state", "state", "generation")}),
     )
-
-    def accounts(self, queryset: QuerySet[Any]) -> QuerySet[BrokerAccount]:
-        return queryset
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         typed = bool(form.cleaned_data.get("access_token"))
