@@ -19,7 +19,7 @@ from strategies.journal import Journal
 from strategies.models import Strategy
 from strategies.services import start_strategy
 from tests.fakes.broker import FakeBroker
-from tests.integration.test_exit_engine import Told
+from tests.support.exits import Told
 
 pytestmark = pytest.mark.django_db(transaction=True)
 INFY, SBIN = "NSE:INFY", "NSE:SBIN"
