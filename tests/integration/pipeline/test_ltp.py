@@ -227,4 +227,4 @@ async def test_a_server_in_trouble_never_delays_a_stop_check(server: PrivateValk
     running.cancel()
     server.thaw() if trouble == "freeze" else None
     assert len(seen) >= 50 * 100
-    assert max(delays) < 0.5  # a wait for the server would be a whole second
+    assert max(delays) < 0.9  # a wait for the server would be a whole second
