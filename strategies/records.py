@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
 
+from marketdata.accounts import broker_config
 from marketdata.domain.instruments import canonical
 from marketdata.domain.orders import OrderRequest, RejectClass, Side
 from marketdata.domain.prices import to_units
@@ -42,7 +43,6 @@ class ExitTask:
     need: Need
     refusal: Refusal | None  # why no order may be sent for it
     triggered_at: float  # UNIX seconds
-    concern: str
 
 
 def at(seconds: float) -> datetime:
@@ -102,7 +102,7 @@ def load(exit_id: int, may_trade: MayTrade) -> ExitTask:
     )
     refusal = may_trade(strategy)
     triggered_at = row.created_at.timestamp()
-    return ExitTask(record, strategy.user_id, strategy.account_id, need, refusal, triggered_at, row.concern)
+    return ExitTask(record, strategy.user_id, strategy.account_id, need, refusal, triggered_at)
 
 
 def request(order_id: int) -> OrderRequest:
@@ -115,8 +115,7 @@ def request(order_id: int) -> OrderRequest:
 
 def config(account_id: int) -> BrokerConfig:
     """Return an account's present credentials."""
-    row = BrokerAccount.objects.get(pk=account_id)
-    return BrokerConfig(row.pk, row.broker, row.client_id, row.api_key, row.api_secret, row.access_token)
+    return broker_config(BrokerAccount.objects.get(pk=account_id))
 
 
 def own_orders(account_id: int, read_at: float) -> list[OwnOrder]:

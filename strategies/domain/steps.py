@@ -230,11 +230,6 @@ def find_in_book(order: OrderRecord, book: Iterable[OrderSnapshot]) -> OrderSnap
     return None
 
 
-def may_become(state: OrderState, to: OrderState) -> bool:
-    """Tell whether an order may go from ``state`` to ``to``."""
-    return to in ORDER_TRANSITIONS[state]
-
-
 def states_before(to: OrderState) -> list[OrderState]:
     """Return the states from which an order may become ``to``: the guard of its UPDATE."""
     return [state for state, after in ORDER_TRANSITIONS.items() if to in after]
