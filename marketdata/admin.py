@@ -107,7 +107,7 @@ class BrokerAccountAdmin(ListenerActions):
                 "description": "Stored encrypted and never shown again. Leave a box empty to keep what is stored.",
             },
         ),
-        ("Orders", {"fields": ("live", "paper")}),
+        ("Orders", {"fields": ("live", "paper", "never_resend")}),
         ("Listener", {"fields": ("desired_state", "state", "generation")}),
     )
 

@@ -37,6 +37,10 @@ class BrokerAccount(models.Model):
     token_expires_at = models.DateTimeField(null=True, blank=True)
     live = models.BooleanField(default=False, help_text="Allow real orders from this account.")
     paper = models.BooleanField(default=False, help_text="Never send an order from this account.")
+    never_resend = models.BooleanField(
+        default=False,
+        help_text="After a lost reply never send the order again, however sure it is that it did not arrive.",
+    )
     desired_state = models.CharField(max_length=8, choices=DesiredState, default=DesiredState.STOPPED)
     generation = models.PositiveBigIntegerField(default=0, help_text="Raised to ask for a restart.")
 

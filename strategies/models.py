@@ -71,6 +71,10 @@ class Exit(models.Model):
     trigger_price = PriceField(null=True)
     quantity = models.PositiveIntegerField()
     state = models.CharField(max_length=12, choices=[(s.value, s.value) for s in ExitState])
+    version = models.PositiveIntegerField(
+        default=0, help_text="Raised by every change: of two writers one wins."
+    )
+    resumed_at = models.DateTimeField(null=True, help_text="When a person last asked to try again.")
     concern = models.TextField(blank=True, help_text="What a person has to know, while it is so.")
     evidence = models.JSONField(default=dict)
     created_at = models.DateTimeField()
@@ -99,14 +103,21 @@ class ExitOrder(models.Model):
     product = models.CharField(max_length=4)
     quantity = models.PositiveIntegerField()
     price = PriceField(null=True, help_text="Limit; empty: protected market order.")
+    is_queued = models.BooleanField(default=False, help_text="Placed at the circuit limit, to wait there.")
+    opening = models.BigIntegerField(
+        null=True, help_text="The position when it was planned, less the day's fills in the broker's book."
+    )
     state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in OrderState])
     broker_order_id = models.CharField(max_length=40, blank=True)
     filled_quantity = models.PositiveIntegerField(default=0)
     average_price = PriceField(null=True)
     reject_class = models.CharField(max_length=8, blank=True)
+    reject_reason = models.CharField(max_length=16, blank=True)
     message = models.TextField(blank=True, help_text="The broker's own words.")
     planned_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True)
+    cancels = models.PositiveSmallIntegerField(default=0, help_text="Requests to cancel it.")
+    cancel_asked_at = models.DateTimeField(null=True, help_text="When the last of them was made.")
     updated_at = models.DateTimeField()
 
     class Meta:
@@ -114,7 +125,10 @@ class ExitOrder(models.Model):
             models.UniqueConstraint(fields=("exit", "slice_no", "try_no"), name="one_row_per_try"),
             models.UniqueConstraint(fields=("account", "trading_day", "tag"), name="one_order_per_tag"),
         ]
-        indexes: ClassVar = [models.Index(fields=("account", "state"))]
+        indexes: ClassVar = [
+            models.Index(fields=("account", "state")),
+            models.Index(fields=("account", "trading_day")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.tag}: {self.state}"
