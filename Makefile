@@ -31,8 +31,10 @@ $(VENV)/.installed: requirements-dev.txt | $(BIN)/python $(UV)
 run: install ## Start everything: simulator, demo user, listeners and the page
 	@$(BIN)/python -m project.demo
 
+# The tests that use the database run once more, on a PostgreSQL of their own.
 test: install ## Run every test whose parts exist here, naming what is skipped
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	TEST_DATABASE=postgres $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 fmt: install ## Format and mend what can be mended by machine
 	$(BIN)/ruff check --fix --exit-zero --quiet .

