@@ -10,7 +10,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from marketdata.domain.instruments import Contract
-from marketdata.domain.orders import OrderRequest, OrderSnapshot, PositionSnapshot, Quote, WriteResult
+from marketdata.domain.orders import (
+    OrderLimits,
+    OrderRequest,
+    OrderSnapshot,
+    PositionSnapshot,
+    Quote,
+    TradeSnapshot,
+    WriteResult,
+)
 from marketdata.domain.ticks import Tick
 from marketdata.secret import Secret
 
@@ -103,12 +111,19 @@ class OrderGateway(Protocol):
         """Return today's whole order book of the account."""
         ...
 
+    def trades(self) -> Sequence[TradeSnapshot]:
+        """Return today's fills of the account, of all orders."""
+        ...
+
     def positions(self) -> Sequence[PositionSnapshot]:
         """Return net positions by symbol and product; for deliveries holdings count too."""
         ...
 
     def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
-        """Return quotes by symbol; unknown symbols are absent."""
+        """Return quotes by symbol; unknown symbols are absent.
+
+        Where many are asked for, a broker may leave out the book and the day's limits.
+        """
         ...
 
     def account_id(self) -> str:
@@ -143,6 +158,7 @@ class BrokerAdapter(Protocol):
     listener_class: type[MarketDataListener]
     instruments: InstrumentSource
     instruments_per_connection: int
+    order_limits: OrderLimits
 
     def gateway(self, config: BrokerConfig, contracts: ContractBook) -> OrderGateway: ...
 

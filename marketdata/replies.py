@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from marketdata.domain.errors import BadReply
 from marketdata.domain.orders import Side
+from marketdata.domain.prices import to_units
 
 _T = TypeVar("_T")
 _FINEST = Decimal("1e-7")
@@ -73,3 +75,22 @@ def price(row: Any, name: str) -> Decimal:
         return Decimal(str(value)).quantize(_FINEST)
     except InvalidOperation:
         raise BadReply(f"{name}: {value!r} is no price") from None
+
+
+def optional_units(row: Any, name: str) -> int | None:
+    """Return a price in units; None when it is zero, or not told in a way we understand."""
+    with suppress(BadReply):  # what stands beside the price helps; the price must not be lost with it
+        return to_units(price(row, name)) or None
+    return None
+
+
+def best(row: Any, book_side: str) -> int | None:
+    """Return the best price in units of one side of ``depth``.
+
+    0: nobody is there. None: it is not told, or not in a way we understand.
+    """
+    with suppress(BadReply):
+        lines = field(field(row, "depth", dict), book_side, list)
+        taken = [to_units(price(line, "price")) for line in lines if field(line, "quantity", int) > 0]
+        return max(taken[0], 0) if taken else 0
+    return None

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from marketdata.clock import SystemClock
 from marketdata.domain.errors import BrokerRejected, BrokerUnavailable
-from marketdata.domain.orders import Outcome, WriteResult
+from marketdata.domain.orders import Outcome, RejectReason, WriteResult
 from marketdata.transport import tls_context
 
 CONNECT_S = 2.0
@@ -139,6 +139,11 @@ class SingleShot:
 def not_sent(why: str) -> WriteResult:
     """Return the result of a write that never left this machine."""
     return WriteResult(Outcome.NOT_SENT, message=why)
+
+
+def rejected(why: str, reason: RejectReason) -> WriteResult:
+    """Return the result of a definite refusal."""
+    return WriteResult(Outcome.REJECTED, message=why, reject_class=reason.reject_class, reject_reason=reason)
 
 
 def unknown(status: int, why: str) -> WriteResult:

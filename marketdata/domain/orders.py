@@ -46,6 +46,49 @@ class RejectClass(StrEnum):
     HUMAN = "human"  # token, IP, authorisation, margin, ban, halt, and any text we do not know
 
 
+class RejectReason(StrEnum):
+    """What is wrong with a refused order, as far as the broker's own text tells."""
+
+    LOGIN = "login"  # the access token
+    IP = "ip"  # the address the request came from
+    MARGIN = "margin"
+    AUTHORISATION = "authorisation"  # the sale is not authorised at the depository
+    HOLDINGS = "holdings"  # the shares are not there, or not delivered yet
+    BAND = "band"  # price outside the day's limits or the protection range, whichever the text names
+    FREEZE = "freeze"  # more than the exchange takes in one order
+    TICK = "tick"
+    LOT = "lot"
+    NO_MARKET = "no_market"  # no market order is taken here: a limit made of bid and ask may be
+    BAN = "ban"  # banned, suspended, halted, trade-to-trade
+    RATE = "rate"  # too many requests within a second or a minute
+    DAY_LIMIT = "day_limit"  # no more orders today
+    OTHER = "other"  # a text we do not know
+
+    @property
+    def reject_class(self) -> RejectClass:
+        """What to do about it."""
+        return _CLASSES.get(self, RejectClass.HUMAN)
+
+
+_CLASSES = {
+    RejectReason.RATE: RejectClass.WAIT,
+    RejectReason.BAND: RejectClass.FIX,
+    RejectReason.FREEZE: RejectClass.FIX,
+    RejectReason.TICK: RejectClass.FIX,
+    RejectReason.LOT: RejectClass.FIX,
+    RejectReason.NO_MARKET: RejectClass.FIX,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLimits:
+    """How many order requests a broker takes from one account; refused ones count too."""
+
+    per_second: int
+    per_minute: int
+    per_day: int
+
+
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
     """One order to be placed.
@@ -75,6 +118,7 @@ class WriteResult:
     order_id: str = ""
     message: str = ""  # the broker's own words, or what failed
     reject_class: RejectClass | None = None  # only with REJECTED
+    reject_reason: RejectReason | None = None  # only with REJECTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +129,9 @@ class OrderSnapshot:
         tag: Ours, empty for orders of others.
         status_text: The broker's own status word.
         average_price: Rupees; None before the first fill.
+        message: The broker's own words.
+        reject_reason: What ``message`` says of a REJECTED order. Of a CANCELLED one only ``BAND``:
+            the exchange took it out because of its price.
 
     """
 
@@ -99,6 +146,24 @@ class OrderSnapshot:
     status_text: str
     average_price: Decimal | None = None
     message: str = ""
+    reject_reason: RejectReason | None = None
+
+    @property
+    def reject_class(self) -> RejectClass | None:
+        """What to do about a refusal; None without one."""
+        return self.reject_reason.reject_class if self.reject_reason else None
+
+
+@dataclass(frozen=True, slots=True)
+class TradeSnapshot:
+    """One fill of today. ``price`` in rupees; an order may have several."""
+
+    order_id: str
+    symbol: str
+    side: Side
+    product: str
+    quantity: int
+    price: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +186,23 @@ class PositionSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A price asked for, not pushed. Prices in units; ``exchange_time`` in UNIX seconds."""
+    """A price asked for, not pushed. Prices in units; None: not told.
+
+    Attributes:
+        exchange_time: UNIX seconds.
+        bid: Best price somebody buys at; 0: nobody there.
+        ask: Best price somebody sells at; 0: nobody there.
+        lower: Lowest price of the day that the exchange takes.
+        upper: Highest price of the day that the exchange takes.
+
+    """
 
     symbol: str
     price: int
     exchange_time: int | None = None
     day_low: int | None = None
     day_high: int | None = None
+    bid: int | None = None
+    ask: int | None = None
+    lower: int | None = None
+    upper: int | None = None

@@ -25,9 +25,10 @@ from marketdata.domain.orders import (
     PositionSnapshot,
     RejectClass,
     Side,
+    TradeSnapshot,
     WriteResult,
 )
-from marketdata.domain.prices import round_down, round_up, to_rupees
+from marketdata.domain.prices import round_down, round_up, to_rupees, to_units
 from marketdata.instruments import InstrumentBook
 from marketdata.ports import BrokerAdapter, BrokerConfig, OrderGateway
 from marketdata.simulator.control import SimulatorControl
@@ -44,6 +45,7 @@ STATIONS = ("TRANSIT", "PUT ORDER REQ RECEIVED", "VALIDATION PENDING", "OPEN PEN
 @pytest.fixture(autouse=True)
 def price(control: SimulatorControl, config: BrokerConfig) -> None:
     control.set_price(INFY, "1500")
+    control.set_book(INFY)
     control.set_position(config.client_id, INFY, "MIS", 10, "1510")
 
 
@@ -78,7 +80,8 @@ def test_the_token_says_whose_account_it_is(
 ) -> None:
     assert gateway.account_id() == config.client_id
     control.kill_token(config.client_id)
-    for read in (gateway.account_id, gateway.orders, gateway.positions, lambda: gateway.quotes([INFY])):
+    asked = (gateway.account_id, gateway.orders, gateway.trades, gateway.positions)
+    for read in (*asked, lambda: gateway.quotes([INFY])):
         with pytest.raises(LoginExpired):
             read()
 
@@ -307,7 +310,9 @@ def elsewhere(settings: Settings, config: BrokerConfig, scheme: str, port: int) 
 def test_a_failed_read_is_never_an_empty_book(
     bench: Bench, fault: str, options: dict[str, Any], kind: type[BrokerError]
 ) -> None:
-    for operation, read in (("orders", bench.gateway.orders), ("positions", bench.gateway.positions)):
+    gateway = bench.gateway
+    reads = {"orders": gateway.orders, "trades": gateway.trades, "positions": gateway.positions}
+    for operation, read in reads.items():
         bench.fault(fault, operation=operation, **options)
         with pytest.raises(kind):
             read()
@@ -357,6 +362,32 @@ def test_quotes_are_exact_and_unknown_symbols_absent(
     assert low is not None
     assert low <= quotes[INFY].price
     assert quotes[INFY].exchange_time is not None
+
+
+def test_quotes_tell_who_is_there_and_the_days_limits(
+    gateway: OrderGateway, control: SimulatorControl
+) -> None:
+    control.set_price(INFY, "1500")
+    control.set_band(INFY, lower=1350, upper=1650)
+    control.set_book(INFY, bid="0", ask="1500.05")
+    quote = gateway.quotes([INFY])[INFY]
+    assert (quote.bid, quote.lower, quote.upper) == (0, to_units(Decimal(1350)), to_units(Decimal(1650)))
+    assert quote.ask == to_units(Decimal("1500.05"))
+
+
+def test_the_days_trades_are_told_with_their_orders(gateway: OrderGateway) -> None:
+    assert list(gateway.trades()) == []
+    assert place(gateway, sell("TRADED1")).outcome is Outcome.ACKED
+    eventually(lambda: find(gateway, "TRADED1").status is OrderStatus.FILLED)
+    order = find(gateway, "TRADED1")
+    (trade,) = gateway.trades()
+    assert trade == TradeSnapshot(order.order_id, INFY, Side.SELL, "MIS", 10, trade.price)
+    assert trade.price == order.average_price
+
+
+def test_the_limits_are_known(adapter: BrokerAdapter) -> None:
+    limits = adapter.order_limits
+    assert 0 < limits.per_second < limits.per_minute < limits.per_day
 
 
 def test_quotes_of_many_symbols_come_in_chunks(gateway: OrderGateway, book: InstrumentBook) -> None:

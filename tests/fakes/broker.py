@@ -21,12 +21,15 @@ from marketdata.domain.orders import (
     Outcome,
     PositionSnapshot,
     Quote,
-    RejectClass,
+    RejectReason,
     Side,
+    TradeSnapshot,
     WriteResult,
 )
 
 SIGN = {Side.BUY: 1, Side.SELL: -1}
+PRICE = Decimal("1499.95")
+"""What everything is filled at, in rupees."""
 
 
 @dataclass
@@ -36,6 +39,7 @@ class FakeBroker:
     client_id: str = "DEMO01"
     held: dict[tuple[str, str], int] = field(default_factory=dict)
     book: dict[str, OrderSnapshot] = field(default_factory=dict)
+    traded: list[TradeSnapshot] = field(default_factory=list)
     quoted: dict[str, Quote] = field(default_factory=dict)
     script: deque[str] = field(default_factory=deque)
     failing_reads: int = 0
@@ -72,6 +76,10 @@ class FakeBroker:
     def orders(self) -> Sequence[OrderSnapshot]:
         self._read()
         return list(self.book.values())
+
+    def trades(self) -> Sequence[TradeSnapshot]:
+        self._read()
+        return list(self.traded)
 
     def positions(self) -> Sequence[PositionSnapshot]:
         self._read()
@@ -111,13 +119,13 @@ class FakeBroker:
 
     def _refuse_booked(self, request: OrderRequest) -> WriteResult:
         self._accept(request)
-        return WriteResult(Outcome.REJECTED, message="try again", reject_class=RejectClass.WAIT)
+        return _refusal("try again", RejectReason.RATE)
 
     def _throttle(self, _: OrderRequest) -> WriteResult:
-        return WriteResult(Outcome.REJECTED, message="Too many requests", reject_class=RejectClass.WAIT)
+        return _refusal("Too many requests", RejectReason.RATE)
 
     def _reject(self, _: OrderRequest) -> WriteResult:
-        return WriteResult(Outcome.REJECTED, message="Insufficient funds", reject_class=RejectClass.HUMAN)
+        return _refusal("Insufficient funds", RejectReason.MARGIN)
 
     # --- the exchange's side ------------------------------------------------------------
 
@@ -126,11 +134,10 @@ class FakeBroker:
             row = self.book[order_id]
             filled = row.quantity if quantity is None else row.filled_quantity + quantity
             status = OrderStatus.FILLED if filled == row.quantity else OrderStatus.LIVE
-            key = (row.symbol, row.product)
-            self.held[key] = self.held.get(key, 0) + SIGN[row.side] * (filled - row.filled_quantity)
-            self.book[order_id] = replace(
-                row, filled_quantity=filled, status=status, average_price=Decimal("1499.95")
-            )
+            key, fresh = (row.symbol, row.product), filled - row.filled_quantity
+            self.held[key] = self.held.get(key, 0) + SIGN[row.side] * fresh
+            self.traded.append(TradeSnapshot(order_id, row.symbol, row.side, row.product, fresh, PRICE))
+            self.book[order_id] = replace(row, filled_quantity=filled, status=status, average_price=PRICE)
 
     def _accept(self, request: OrderRequest) -> str:
         order_id = f"F{next(self._ids)}"
@@ -171,3 +178,7 @@ class FakeWire:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _refusal(text: str, reason: RejectReason) -> WriteResult:
+    return WriteResult(Outcome.REJECTED, "", text, reason.reject_class, reason)

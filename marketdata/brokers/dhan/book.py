@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+from marketdata.brokers.dhan.refusals import REFUSALS
 from marketdata.brokers.dhan.segments import token_of
 from marketdata.domain.errors import BadReply
-from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote
+from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote, TradeSnapshot
 from marketdata.domain.prices import to_units
 from marketdata.portfolio import Held
-from marketdata.replies import field, mapping, optional_text, price, rows, side, text
+from marketdata.replies import best, field, mapping, optional_text, optional_units, price, rows, side, text
 
 PRODUCTS = {"MIS": "INTRADAY", "CNC": "CNC", "NRML": "MARGIN", "MTF": "MTF"}
 """Our product -> Dhan's."""
@@ -58,7 +59,7 @@ def order_snapshots(reply: Any) -> list[OrderSnapshot]:
 
 def order_snapshot(row: Any) -> OrderSnapshot:
     """Read one order. Raises ``BadReply``."""
-    status = text(row, "orderStatus")
+    status, message = text(row, "orderStatus"), optional_text(row, "omsErrorDescription")
     return OrderSnapshot(
         order_id=text(row, "orderId"),
         tag=optional_text(row, "correlationId"),
@@ -70,7 +71,24 @@ def order_snapshot(row: Any) -> OrderSnapshot:
         status=order_status(status),
         status_text=status,
         average_price=price(row, "averageTradedPrice") or None,
-        message=optional_text(row, "omsErrorDescription"),
+        message=message,
+        reject_reason=REFUSALS.of_order(order_status(status), message),
+    )
+
+
+def trade_snapshots(reply: Any) -> list[TradeSnapshot]:
+    """Read ``/trades``; one bad row spoils it. Raises ``BadReply``."""
+    return [_trade(row) for row in rows(reply, "trades")]
+
+
+def _trade(row: Any) -> TradeSnapshot:
+    return TradeSnapshot(
+        order_id=text(row, "orderId"),
+        symbol=_token(row),
+        side=side(row, "transactionType"),
+        product=our_product(text(row, "productType")),
+        quantity=field(row, "tradedQuantity", int),
+        price=price(row, "tradedPrice"),
     )
 
 
@@ -123,6 +141,10 @@ def _quote(symbol: str, row: Any) -> Quote:
         exchange_time=_exchange_time(row.get("last_trade_time")),
         day_low=to_units(price(day, "low")) or None,
         day_high=to_units(price(day, "high")) or None,
+        bid=best(row, "buy"),
+        ask=best(row, "sell"),
+        lower=optional_units(row, "lower_circuit_limit"),
+        upper=optional_units(row, "upper_circuit_limit"),
     )
 
 

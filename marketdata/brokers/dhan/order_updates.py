@@ -15,6 +15,7 @@ from typing import Any
 
 from marketdata.backoff import Delays, pause
 from marketdata.brokers.dhan.book import order_status
+from marketdata.brokers.dhan.refusals import REFUSALS
 from marketdata.brokers.dhan.roots import root
 from marketdata.brokers.dhan.segments import LISTED, token_of
 from marketdata.domain.clock import Clock
@@ -167,7 +168,7 @@ def _lowered(value: Any) -> dict[str, Any]:
 def _snapshot(row: Mapping[str, Any], tokens: Tokens) -> OrderSnapshot:
     status = text(row, "status").upper().replace(" ", "_")
     side = text(row, "txntype").upper()
-    product = text(row, "product").upper()
+    product, reason = text(row, "product").upper(), optional_text(row, "reasondescription")
     if side not in _SIDES:
         raise BadReply(f"txntype: expected B or S, got {side!r}")
     return OrderSnapshot(
@@ -181,7 +182,8 @@ def _snapshot(row: Mapping[str, Any], tokens: Tokens) -> OrderSnapshot:
         status=order_status(status),
         status_text=status,
         average_price=price(row, "avgtradedprice") or None,
-        message=optional_text(row, "reasondescription"),
+        message=reason,
+        reject_reason=REFUSALS.of_order(order_status(status), reason),
     )
 
 

@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from marketdata.asking import in_portions
 from marketdata.brokers.dhan import book
 from marketdata.brokers.dhan.reading import DhanReads
 from marketdata.brokers.dhan.segments import is_token, split_token
 from marketdata.brokers.dhan.wire import DhanWire
-from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Quote
+from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Quote, TradeSnapshot
 from marketdata.portfolio import account_positions
 from marketdata.ports import BrokerConfig, ContractBook
+
+_Row = TypeVar("_Row", OrderSnapshot, TradeSnapshot)
 
 QUOTES_PER_CALL = 1000
 QUOTE_SPACING_S = 1.05
@@ -46,10 +48,15 @@ class DhanGateway:
         return DhanWire.open(self._root, self._config, self._contracts)
 
     def orders(self) -> Sequence[OrderSnapshot]:
-        found = book.order_snapshots(self._reads.read(self._reads.sdk.get_order_list))
-        names = self._contracts.symbols_of({order.symbol for order in found})
+        return self._named(book.order_snapshots(self._reads.read(self._reads.sdk.get_order_list)))
+
+    def trades(self) -> Sequence[TradeSnapshot]:
+        return self._named(book.trade_snapshots(self._reads.read(self._reads.sdk.get_trade_book)))
+
+    def _named(self, rows: Sequence[_Row]) -> list[_Row]:
+        names = self._contracts.symbols_of({row.symbol for row in rows})
         # An order is found by its tag: one of a contract not in our list keeps its token for a name.
-        return [replace(order, symbol=names.get(order.symbol, order.symbol)) for order in found]
+        return [replace(row, symbol=names.get(row.symbol, row.symbol)) for row in rows]
 
     def positions(self) -> Sequence[PositionSnapshot]:
         net = book.net_positions(self._reads.read(self._reads.sdk.get_positions))

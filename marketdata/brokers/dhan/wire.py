@@ -15,23 +15,25 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from marketdata.brokers.dhan.book import PRODUCTS
+from marketdata.brokers.dhan.refusals import REFUSALS
 from marketdata.brokers.dhan.segments import INDICES, split_token
 from marketdata.domain.errors import BrokerRejected, BrokerUnavailable, UnknownInstrument
-from marketdata.domain.orders import OrderRequest, Outcome, RejectClass, WriteResult
+from marketdata.domain.orders import OrderRequest, Outcome, RejectReason, WriteResult
 from marketdata.doubts import leaves_doubt
 from marketdata.ports import BrokerConfig, Tokens
-from marketdata.single_shot import SingleShot, Write, unknown
+from marketdata.single_shot import SingleShot, Write, rejected, unknown
 
 _SUCCESS = (http.HTTPStatus.OK, http.HTTPStatus.ACCEPTED)
-# Documented as refused before an order exists: authentication, API access, account, IP address.
-_HUMAN = frozenset({"DH-901", "DH-902", "DH-903", "DH-911"})
+# Documented as refused before an order exists, whatever the text says.
+_AT_THE_DOOR = {
+    "DH-901": RejectReason.LOGIN,
+    "DH-902": RejectReason.OTHER,  # no access to the trading API
+    "DH-903": RejectReason.OTHER,  # the account
+    "DH-911": RejectReason.IP,
+}
 _RATE_LIMIT = "DH-904"
+_TODAY = re.compile(r"\b(?:day|daily|today)\b", re.IGNORECASE)
 _BY_TEXT = frozenset({"DH-905", "DH-906"})  # input, order
-# Their texts are not documented as a list: what is not recognised here waits for a person.
-_FIX = re.compile(
-    r"tick size|price band|price range|circuit|freeze|lot size|multiple of|execution range|market protection",
-    re.IGNORECASE,
-)
 
 
 class DhanWire:
@@ -139,17 +141,16 @@ def _refusal(status: int, reply: Mapping[str, Any]) -> WriteResult:
         return unknown(status, "its body is not of the documented shape")
     text = f"{code}: {message}"
     # 5xx comes from behind the point where an order may have been booked already.
-    reject_class = _reject_class(code, message) if 400 <= status < 500 else None
-    if reject_class is None:
-        return unknown(status, text)
-    return WriteResult(Outcome.REJECTED, message=text, reject_class=reject_class)
+    reason = _reason(code, message) if 400 <= status < 500 else None
+    return unknown(status, text) if reason is None else rejected(text, reason)
 
 
-def _reject_class(code: str, message: str) -> RejectClass | None:
-    if code in _HUMAN:
-        return RejectClass.HUMAN
+def _reason(code: str, message: str) -> RejectReason | None:
+    """Return why there is no order; None: there may be one."""
+    if code in _AT_THE_DOOR:
+        return _AT_THE_DOOR[code]
     if code == _RATE_LIMIT:  # refused at the door: such requests are not orders
-        return RejectClass.WAIT
+        return RejectReason.DAY_LIMIT if _TODAY.search(message) else RejectReason.RATE
     if code not in _BY_TEXT or leaves_doubt(message):
         return None
-    return RejectClass.FIX if _FIX.search(message) else RejectClass.HUMAN
+    return REFUSALS.reason(message)

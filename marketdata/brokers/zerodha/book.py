@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from marketdata.brokers.zerodha.refusals import REFUSALS
 from marketdata.domain.errors import BadReply
 from marketdata.domain.instruments import canonical
-from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote
+from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote, TradeSnapshot
 from marketdata.domain.prices import to_units
 from marketdata.portfolio import Held
-from marketdata.replies import field, optional_text, price, rows, side, text
+from marketdata.replies import best, field, optional_text, optional_units, price, rows, side, text
 
 _IST = ZoneInfo("Asia/Kolkata")
 _STATUSES = {
@@ -34,6 +35,7 @@ def order_snapshot(row: Any) -> OrderSnapshot:
 
     """
     status = field(row, "status", str)
+    means, message = _STATUSES.get(status, OrderStatus.LIVE), optional_text(row, "status_message")
     return OrderSnapshot(
         order_id=text(row, "order_id"),
         tag=optional_text(row, "tag"),
@@ -42,16 +44,33 @@ def order_snapshot(row: Any) -> OrderSnapshot:
         product=text(row, "product"),
         quantity=field(row, "quantity", int),
         filled_quantity=field(row, "filled_quantity", int),
-        status=_STATUSES.get(status, OrderStatus.LIVE),
+        status=means,
         status_text=status,
         average_price=price(row, "average_price") or None,
-        message=optional_text(row, "status_message"),
+        message=message,
+        reject_reason=REFUSALS.of_order(means, message),
     )
 
 
 def order_snapshots(reply: Any) -> list[OrderSnapshot]:
     """Read the whole order book; one bad row spoils it, for an order left out looks absent."""
     return [order_snapshot(row) for row in rows(reply, "orders")]
+
+
+def trade_snapshots(reply: Any) -> list[TradeSnapshot]:
+    """Read ``GET /trades``; one bad row spoils it. Raises ``BadReply``."""
+    return [_trade(row) for row in rows(reply, "trades")]
+
+
+def _trade(row: Any) -> TradeSnapshot:
+    return TradeSnapshot(
+        order_id=text(row, "order_id"),
+        symbol=_symbol(row),
+        side=side(row, "transaction_type"),
+        product=text(row, "product"),
+        quantity=field(row, "quantity", int),
+        price=price(row, "average_price"),
+    )
 
 
 def net_positions(reply: Any) -> list[PositionSnapshot]:
@@ -82,7 +101,7 @@ def _holding(row: Any) -> Iterable[Held]:
 
 
 def quote(symbol: str, row: Any) -> Quote:
-    """Read one instrument of ``/quote`` or ``/quote/ohlc``; the latter has no time."""
+    """Read one instrument of ``/quote`` or ``/quote/ohlc``; the latter has no time, book and limits."""
     day = field(row, "ohlc", dict)
     return Quote(
         symbol=symbol,
@@ -90,6 +109,10 @@ def quote(symbol: str, row: Any) -> Quote:
         exchange_time=_exchange_time(row.get("timestamp")),
         day_low=to_units(price(day, "low")) or None,
         day_high=to_units(price(day, "high")) or None,
+        bid=best(row, "buy"),
+        ask=best(row, "sell"),
+        lower=optional_units(row, "lower_circuit_limit"),
+        upper=optional_units(row, "upper_circuit_limit"),
     )
 
 

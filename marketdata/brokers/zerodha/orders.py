@@ -11,7 +11,7 @@ from marketdata.asking import in_portions
 from marketdata.brokers.zerodha import book
 from marketdata.brokers.zerodha.reading import client, read
 from marketdata.brokers.zerodha.wire import KiteWire
-from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Quote
+from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Quote, TradeSnapshot
 from marketdata.portfolio import account_positions
 from marketdata.ports import BrokerConfig, ContractBook
 from marketdata.replies import mapping
@@ -47,6 +47,9 @@ class KiteGateway:
 
     def orders(self) -> Sequence[OrderSnapshot]:
         return read(lambda: book.order_snapshots(self._kite.orders()))
+
+    def trades(self) -> Sequence[TradeSnapshot]:
+        return read(lambda: book.trade_snapshots(self._kite.trades()))
 
     def positions(self) -> Sequence[PositionSnapshot]:
         net = read(lambda: book.net_positions(self._kite.positions()))

@@ -12,24 +12,22 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from marketdata.brokers.zerodha.refusals import REFUSALS
 from marketdata.domain.errors import BrokerRejected
-from marketdata.domain.orders import OrderRequest, Outcome, RejectClass, WriteResult
+from marketdata.domain.orders import OrderRequest, Outcome, RejectReason, WriteResult
 from marketdata.doubts import leaves_doubt
 from marketdata.ports import BrokerConfig
-from marketdata.single_shot import SingleShot, Write, unknown
+from marketdata.single_shot import SingleShot, Write, rejected, unknown
 
 _MARKET_PROTECTION_AUTOMATIC = "-1"  # without one, Kite refuses every market order
 _VARIETY = "regular"
 
 # Refused at the door, before there can be an order: whatever the text says.
 _AT_THE_DOOR = frozenset({"TokenException", "PermissionException", "UserException"})
-_HUMAN = frozenset({"MarginException", "HoldingException"})
-_BY_TEXT = frozenset({"InputException", "OrderException"})
-# Their texts are not documented as a list: what is not recognised here waits for a person.
-_FIX = re.compile(
-    r"market protection|tick size|price band|circuit|freeze|lot size|multiple of|price range|execution range",
-    re.IGNORECASE,
-)
+_BY_TEXT = frozenset({"InputException", "OrderException", "HoldingException", "MarginException"})
+_ADDRESS = re.compile(r"\bip\b", re.IGNORECASE)
+_AUTHORISE = re.compile(r"authori[sz]", re.IGNORECASE)
+_TODAY = re.compile(r"\b(?:day|daily|today)\b", re.IGNORECASE)
 _TOO_MANY = 429
 
 
@@ -123,17 +121,26 @@ def _refusal(status: int, reply: Mapping[str, Any]) -> WriteResult:
         return unknown(status, "its body is not of the documented shape")
     text = f"{kind}: {message}"
     # 5xx comes from behind the point where an order may have been booked already.
-    reject_class = _reject_class(kind, message, status) if 400 <= status < 500 else None
-    if reject_class is None:
-        return unknown(status, text)
-    return WriteResult(Outcome.REJECTED, message=text, reject_class=reject_class)
+    reason = _reason(kind, message, status) if 400 <= status < 500 else None
+    return unknown(status, text) if reason is None else rejected(text, reason)
 
 
-def _reject_class(kind: str, message: str, status: int) -> RejectClass | None:
+def _reason(kind: str, message: str, status: int) -> RejectReason | None:
+    """Return why there is no order; None: there may be one."""
     if status == _TOO_MANY:  # refused at the door: "rate limiting"; such requests are not orders
-        return RejectClass.WAIT
+        return RejectReason.DAY_LIMIT if _TODAY.search(message) else RejectReason.RATE
     if kind in _AT_THE_DOOR:
-        return RejectClass.HUMAN
-    if kind not in _HUMAN | _BY_TEXT or leaves_doubt(message):
+        return _at_the_door(kind, message)
+    if kind not in _BY_TEXT or leaves_doubt(message):
         return None
-    return RejectClass.FIX if kind in _BY_TEXT and _FIX.search(message) else RejectClass.HUMAN
+    if kind == "MarginException":
+        return RejectReason.MARGIN
+    if kind == "HoldingException":
+        return RejectReason.AUTHORISATION if _AUTHORISE.search(message) else RejectReason.HOLDINGS
+    return REFUSALS.reason(message)
+
+
+def _at_the_door(kind: str, message: str) -> RejectReason:
+    if kind == "TokenException":
+        return RejectReason.LOGIN
+    return RejectReason.IP if _ADDRESS.search(message) else RejectReason.OTHER

@@ -12,7 +12,15 @@ import pytest
 
 from marketdata.brokers.dhan import book
 from marketdata.domain.errors import BadReply
-from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote, Side
+from marketdata.domain.orders import (
+    OrderSnapshot,
+    OrderStatus,
+    PositionSnapshot,
+    Quote,
+    RejectReason,
+    Side,
+    TradeSnapshot,
+)
 from marketdata.portfolio import Held
 
 REST = Path(__file__).parents[2] / "data" / "dhan" / "rest"
@@ -166,6 +174,57 @@ def test_a_quote_is_exact_and_its_time_indias() -> None:
 @pytest.mark.parametrize("never", [None, "", "01/01/1980 00:00:00"])
 def test_no_trade_yet_is_no_time(never: str | None) -> None:
     assert quoted(QUOTED | {"last_trade_time": never})["NSE:TCS"].exchange_time is None
+
+
+def test_a_quote_may_tell_the_book_and_the_days_limits() -> None:
+    depth = {"buy": [{"price": 3345.0, "quantity": 7, "orders": 1}], "sell": [{"price": 0, "quantity": 0}]}
+    row = QUOTED | {"depth": depth, "lower_circuit_limit": 3010.5, "upper_circuit_limit": 0}
+    quote = quoted(row)["NSE:TCS"]
+    assert (quote.bid, quote.ask, quote.lower, quote.upper) == (33450000000, 0, 30105000000, None)
+
+
+TRADED = {"orderId": "1", "exchangeSegment": "NSE_EQ", "securityId": "11536", "transactionType": "SELL",
+          "productType": "INTRADAY", "tradedQuantity": 5, "tradedPrice": 3345.8}  # fmt: skip
+
+
+def test_trades_are_ours() -> None:
+    assert book.trade_snapshots([TRADED]) == [
+        TradeSnapshot("1", "NSE_EQ:11536", Side.SELL, "MIS", 5, Decimal("3345.8"))
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(TRADED))
+def test_a_trade_without_a_field_spoils_them_all(name: str) -> None:
+    with pytest.raises(BadReply, match=name):
+        book.trade_snapshots([TRADED, TRADED | {name: None}])
+
+
+@pytest.mark.parametrize("reply", [None, {}, "", [None]])
+def test_trades_of_another_shape_are_not_none(reply: Any) -> None:
+    with pytest.raises(BadReply):
+        book.trade_snapshots(reply)
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "reason"),
+    [
+        ("REJECTED", "RMS:Margin Exceeds, Required:1000, Available:0", RejectReason.MARGIN),
+        ("REJECTED", "RMS: EDIS TPIN not authorised", RejectReason.AUTHORISATION),
+        ("REJECTED", "a text nobody has seen before", RejectReason.OTHER),
+        ("REJECTED", None, RejectReason.OTHER),
+        ("CANCELLED", "Order price is outside the LPP range", RejectReason.BAND),
+        ("EXPIRED", "Order price is outside the LPP range", RejectReason.BAND),
+        ("CANCELLED", "by the user", None),
+        ("TRADED", "circuit", None),
+        ("PENDING", "circuit", None),
+    ],
+)
+def test_why_an_order_of_the_book_was_refused(
+    word: str, text: str | None, reason: RejectReason | None
+) -> None:
+    snapshot = order(orderStatus=word, omsErrorDescription=text)
+    assert snapshot.reject_reason is reason
+    assert snapshot.reject_class is (reason and reason.reject_class)
 
 
 def test_what_was_not_asked_for_is_no_quote() -> None:

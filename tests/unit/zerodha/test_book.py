@@ -12,9 +12,20 @@ import pytest
 
 from marketdata.brokers.zerodha import book
 from marketdata.domain.errors import BadReply
-from marketdata.domain.orders import OrderSnapshot, OrderStatus, PositionSnapshot, Quote, Side
+from marketdata.domain.orders import (
+    OrderSnapshot,
+    OrderStatus,
+    PositionSnapshot,
+    Quote,
+    RejectReason,
+    Side,
+    TradeSnapshot,
+)
 from marketdata.portfolio import Held
 
+MARGIN, HOLDINGS, BAND, OTHER = (
+    RejectReason.MARGIN, RejectReason.HOLDINGS, RejectReason.BAND, RejectReason.OTHER
+)  # fmt: skip
 REST = Path(__file__).parents[2] / "data" / "zerodha" / "rest"
 
 
@@ -139,12 +150,59 @@ def test_holdings_of_another_shape_are_not_none(reply: Any) -> None:
 def test_a_quote_is_exact_and_timed_in_india() -> None:
     row = recorded("quote")["NSE:INFY"] | {"timestamp": datetime(2021, 6, 8, 15, 45, 56)}  # noqa: DTZ001
     assert book.quote("NSE:INFY", row) == Quote(
-        "NSE:INFY", 14_129_500_000, 1623147356, 13_955_500_000, 14_217_500_000
-    )
+        "NSE:INFY", 14_129_500_000, 1623147356, 13_955_500_000, 14_217_500_000,
+        bid=0, ask=14_129_500_000, lower=12_507_000_000, upper=15_286_000_000,
+    )  # fmt: skip
 
 
 def test_an_ohlc_quote_has_no_time() -> None:
-    assert book.quote("NSE:INFY", recorded("ohlc")["NSE:INFY"]).exchange_time is None
+    quote = book.quote("NSE:INFY", recorded("ohlc")["NSE:INFY"])
+    assert {quote.exchange_time, quote.bid, quote.ask, quote.lower, quote.upper} == {None}
+
+
+@pytest.mark.parametrize(
+    "depth", [None, 5, {}, {"buy": None}, {"buy": [None]}, {"buy": [{"price": "1", "quantity": 1}]}]
+)
+def test_a_book_that_is_not_understood_does_not_cost_the_price(depth: Any) -> None:
+    row = recorded("ohlc")["NSE:INFY"] | {"depth": depth, "upper_circuit_limit": "high"}
+    quote = book.quote("NSE:INFY", row)
+    assert quote.price > 0
+    assert (quote.bid, quote.upper) == (None, None)
+
+
+def test_the_recorded_trades() -> None:
+    first, *others = book.trade_snapshots(recorded("trades"))
+    assert first == TradeSnapshot("200000000000000", "NSE:SBIN", Side.BUY, "CNC", 1, Decimal("420.65"))
+    assert len(others) == len(recorded("trades")) - 1
+
+
+@pytest.mark.parametrize("name", ["order_id", "transaction_type", "product", "quantity", "average_price"])
+def test_a_trade_without_a_field_spoils_them_all(name: str) -> None:
+    with pytest.raises(BadReply, match=name):
+        book.trade_snapshots([recorded("trades")[0], recorded("trades")[0] | {name: None}])
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "reason"),
+    [
+        ("REJECTED", "RMS:Margin Exceeds,Required:1000, Available:0 for entity account-AB1234", MARGIN),
+        ("REJECTED", "RMS:Rule: Check holdings including btst quantity for entity", HOLDINGS),
+        ("REJECTED", "17070 : The Price is out of the current execution range.", BAND),
+        ("REJECTED", "a text nobody has seen before", OTHER),
+        ("REJECTED", None, OTHER),
+        ("CANCELLED", "17070 : The Price is out of the LPP range", BAND),
+        ("CANCELLED", "Order cancelled by the exchange: margin", None),
+        ("CANCELLED", None, None),
+        ("COMPLETE", "circuit", None),
+        ("OPEN", "circuit", None),
+    ],
+)
+def test_why_an_order_of_the_book_was_refused(
+    status: str, text: str | None, reason: RejectReason | None
+) -> None:
+    snapshot = book.order_snapshot(order(status=status, status_message=text))
+    assert snapshot.reject_reason is reason
+    assert snapshot.reject_class is (reason and reason.reject_class)
 
 
 def test_a_float_of_the_finest_segment_comes_back_exact() -> None:
