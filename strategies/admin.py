@@ -10,10 +10,10 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from marketdata.admin import ReadOnly
-from strategies import services
+from strategies import alerts, services
 from strategies.live.entry import refuse_passed_stop
 from strategies.live.forms import StrategyForm
-from strategies.models import Exit, ExitOrder, Strategy, StrategyEvent
+from strategies.models import Alert, AlertDelivery, Exit, ExitOrder, Strategy, StrategyEvent
 from strategies.reporting import plain
 from strategies.services import StrategyError
 
@@ -174,4 +174,53 @@ class StrategyEventAdmin(ReadOnly):
     list_select_related = ("strategy__instrument",)
     search_fields = ("strategy__name", "kind")
     date_hierarchy = "at"
+    ordering = ("-pk",)
+
+
+class AlertDeliveryInline(_ReadOnlyInline):
+    model = AlertDelivery
+    show_change_link = False
+    fields = ("channel", "attempts", "delivered_at", "next_at", "error")
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnly):
+    list_display = (
+        "created_at", "user", "about", "mode", "kind", "urgency", "text", "acknowledged_at", "closed_at", "repeats",
+    )  # fmt: skip
+    list_filter = (
+        "urgency",
+        "kind",
+        ("acknowledged_at", admin.EmptyFieldListFilter),
+        ("closed_at", admin.EmptyFieldListFilter),
+    )
+    list_select_related = ("user", "account", "strategy__instrument")
+    search_fields = ("text", "user__username", "strategy__name")
+    date_hierarchy = "created_at"
+    ordering = ("-pk",)
+    actions = ("acknowledge",)
+    inlines = (AlertDeliveryInline,)
+
+    @admin.display(description="about")
+    def about(self, alert: Alert) -> str:
+        return alerts.subject(alert) or "–"
+
+    def has_acknowledge_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change strategies may take note of their alerts."""
+        user: Any = request.user
+        return bool(user.has_perm("strategies.change_strategy"))
+
+    @admin.action(description="Acknowledge: stop repeating them", permissions=["acknowledge"])
+    def acknowledge(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        user: Any = request.user
+        count = sum(alerts.acknowledge(alert, user) for alert in queryset)
+        self.message_user(request, f"{count} acknowledged.", messages.SUCCESS)
+
+
+@admin.register(AlertDelivery)
+class AlertDeliveryAdmin(ReadOnly):
+    list_display = ("alert", "channel", "attempts", "delivered_at", "next_at", "error")
+    list_filter = ("channel",)
+    list_select_related = ("alert",)
+    search_fields = ("channel", "error", "alert__text")
     ordering = ("-pk",)

@@ -20,6 +20,7 @@ from marketdata.domain.clock import Clock
 from marketdata.domain.orders import OrderSnapshot, RejectClass, WriteResult
 from marketdata.domain.prices import to_rupees
 from marketdata.models import BrokerAccount
+from strategies.alerts import announce, close_alerts, commit_alert
 from strategies.announcing import Announcer
 from strategies.domain.breaches import Breach
 from strategies.domain.exits import ExitState, OrderState
@@ -32,9 +33,9 @@ from strategies.domain.steps import (
     states_before,
 )
 from strategies.domain.tags import new_tag
-from strategies.models import Exit, ExitOrder, Strategy, StrategyEvent
+from strategies.models import Alert, Exit, ExitOrder, Strategy, StrategyEvent
 from strategies.records import FINAL_EXITS, MayTrade, at, own_orders, trading_day
-from strategies.reporting import exit_body, plain, strategy_body
+from strategies.reporting import exit_body, plain, sentence, strategy_body
 from strategies.services import close_strategy, create_exit
 
 
@@ -165,9 +166,10 @@ class Journal:
                 return
             state = ExitState.NEEDS_HUMAN if text else ExitState.WORKING
             self._move(row, state, concern=text)
+            close_alerts(row.pk, self._now())
             if text:
                 self._event(row.strategy, "needs_human", {"text": text})
-                self._alert(row, text)
+                self._alert(row, "needs_human", text)
 
     def finish(self, exit_id: int, state: ExitState, note: str, *, is_flat: bool) -> None:
         """Commit the end of an exit: the strategy closes and lets go of its subscription.
@@ -182,8 +184,8 @@ class Journal:
             changes = {"position": Strategy.Position.NONE} if is_flat else {}
             close_strategy(row.strategy_id, was=Strategy.Status.EXITING, epoch=row.epoch, **changes)
             self._event(row.strategy, f"exit_{state.value}", {"text": note})
-            if state is ExitState.ABORTED:
-                self._alert(row, note)
+            close_alerts(row.pk, self._now())
+            self._alert_end(row.pk, urgency=Alert.Urgency.INFO if is_flat else Alert.Urgency.URGENT)
 
     def alarm(self, user_id: int, text: str) -> None:
         """Tell a person without the database, for when it is the database that fails."""
@@ -206,8 +208,12 @@ class Journal:
                 instrument__tradingsymbol=tradingsymbol,
             ):
                 self._event(strategy, "feeds_disagree", {"prices": shown})
-            body = {"strategy": None, "symbol": symbol, "text": text, "at": self._clock.time()}
-            transaction.on_commit(lambda: self._announcer.tell(user_id, "alert", body), robust=True)
+            urgency = Alert.Urgency.INFO
+            alert = commit_alert(
+                user_id=user_id, kind="feeds_disagree", text=text, at=self._now(), urgency=urgency
+            )
+            if alert is not None:
+                announce(alert, self._announcer)
 
     # --- inside -------------------------------------------------------------------------
 
@@ -253,15 +259,22 @@ class Journal:
         if row.state == ExitState.TRIGGERED and row.reason == "stop_loss":
             self._announcer.publish(f"strategies:{user_id}", _sl_triggered(row))
 
-    def _alert(self, row: Exit, text: str) -> None:
-        body = {
-            "strategy": row.strategy_id,
-            "symbol": row.strategy.symbol,
-            "text": text,
-            "at": self._clock.time(),
-        }
-        user_id = row.strategy.user_id
-        transaction.on_commit(lambda: self._announcer.tell(user_id, "alert", body), robust=True)
+    def _alert_end(self, exit_id: int, *, urgency: str) -> None:
+        row = Exit.objects.select_related("strategy__instrument").get(pk=exit_id)
+        self._alert(row, row.state, sentence(row, list(row.orders.order_by("id"))), urgency=urgency)
+
+    def _alert(self, row: Exit, kind: str, text: str, *, urgency: str = Alert.Urgency.URGENT) -> None:
+        alert = commit_alert(
+            user_id=row.strategy.user_id,
+            kind=kind,
+            text=text,
+            at=self._now(),
+            strategy_id=row.strategy_id,
+            exit_id=row.pk,
+            urgency=urgency,
+        )
+        if alert is not None:
+            announce(alert, self._announcer)
 
     def _now(self) -> datetime:
         return at(self._clock.time())

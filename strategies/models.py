@@ -147,3 +147,69 @@ class StrategyEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.kind}"
+
+
+class Alert(models.Model):
+    """Something a person has to know, committed with the change it tells of.
+
+    *Closed* means that its cause is over; *acknowledged*, that a person has seen it. Either ends
+    the telling. ``alerts`` is the only writer.
+    """
+
+    class Urgency(models.TextChoices):
+        INFO = "info", "Told once"
+        URGENT = "urgent", "Repeated until acknowledged"
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="alerts")
+    account = models.ForeignKey(BrokerAccount, models.CASCADE, related_name="alerts", null=True)
+    strategy = models.ForeignKey(Strategy, models.CASCADE, related_name="alerts", null=True)
+    exit = models.ForeignKey(Exit, models.CASCADE, related_name="alerts", null=True)
+    kind = models.CharField(max_length=32)
+    urgency = models.CharField(max_length=6, choices=Urgency, default=Urgency.URGENT)
+    mode = models.CharField(max_length=10, blank=True, help_text="LIVE, simulator, paper or no orders.")
+    text = models.TextField()
+    cause = models.CharField(max_length=64, help_text="The same for alerts of the same cause.")
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True, help_text="When it is told next; empty: no more.")
+    last_told_at = models.DateTimeField(null=True)
+    repeats = models.PositiveIntegerField(default=0)
+    acknowledged_at = models.DateTimeField(null=True)
+    acknowledged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, related_name="+", null=True
+    )
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=("user", "cause"),
+                condition=models.Q(closed_at=None),
+                name="one_open_alert_per_cause",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=("due_at",)), models.Index(fields=("user", "created_at"))]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+class AlertDelivery(models.Model):
+    """How one alert got through one channel."""
+
+    alert = models.ForeignKey(Alert, models.CASCADE, related_name="deliveries")
+    channel = models.CharField(max_length=64)
+    attempts = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0, help_text="In a row.")
+    next_at = models.DateTimeField(null=True, help_text="When it is tried next; empty: nothing is owed.")
+    delivered_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name_plural = "alert deliveries"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=("alert", "channel"), name="one_delivery_per_channel"),
+        ]
+        indexes: ClassVar = [models.Index(fields=("next_at",))]
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.error or self.delivered_at or 'not yet'}"

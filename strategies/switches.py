@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from marketdata.models import BrokerAccount
 from strategies.models import Strategy
 
 
@@ -39,3 +40,16 @@ def why_not_trade(strategy: Strategy) -> Refusal | None:
     if not off:
         return None
     return Refusal(f"No order was sent: live trading is off ({', '.join(off)}).", is_final=False)
+
+
+def mode_of(account: BrokerAccount, strategy: Strategy | None = None) -> str:
+    """Return whether money moves, in the word that every notification carries.
+
+    ``LIVE``, ``simulator``, ``paper``, or ``no orders`` while one of the live switches is off.
+    """
+    if account.paper:
+        return "paper"
+    if account.broker in settings.SIMULATED_BROKERS:
+        return "simulator"
+    is_live = settings.LIVE_TRADING and account.live and (strategy is None or strategy.live)
+    return "LIVE" if is_live else "no orders"

@@ -9,16 +9,20 @@ from django.apps import apps
 from django.contrib.admin.sites import site
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from marketdata.models import BrokerAccount, Instrument, Listener, Subscription
 from strategies import services
+from strategies.alerts import commit_alert
 from strategies.live.forms import StrategyForm
 from strategies.models import Strategy
 
 # Without collected files WhiteNoise serves from the apps, and says so.
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 Instruments = Mapping[str, Instrument]
-READ_ONLY = {"Listener", "ListenerEvent", "Lease", "Exit", "ExitOrder", "StrategyEvent"}
+READ_ONLY = {
+    "Listener", "ListenerEvent", "Lease", "Exit", "ExitOrder", "StrategyEvent", "Alert", "AlertDelivery",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -93,6 +97,20 @@ def test_strategies_are_started_and_stopped_through_the_services(staff: Client, 
     assert "1 stopped" in act(staff, "strategies/strategy", "stop_strategies", strategy.pk)
     assert "cannot be stopped" in act(staff, "strategies/strategy", "stop_strategies", strategy.pk)
     assert not Subscription.objects.exists()
+
+
+def test_alerts_are_acknowledged_and_their_deliveries_shown(staff: Client, strategy: Strategy) -> None:
+    alert = commit_alert(
+        user_id=strategy.user_id, kind="needs_human", text="look", at=timezone.now(), strategy_id=strategy.pk
+    )
+    assert alert is not None
+    alert.deliveries.create(channel="apprise 1 (json)", attempts=2, error="the sink is closed")
+    assert "the sink is closed" in staff.get(f"/admin/strategies/alert/{alert.pk}/change/").content.decode()
+
+    assert "1 acknowledged" in act(staff, "strategies/alert", "acknowledge", alert.pk)
+    assert "0 acknowledged" in act(staff, "strategies/alert", "acknowledge", alert.pk)
+    alert.refresh_from_db()
+    assert str(alert.acknowledged_by) == "root"
 
 
 def test_listeners_are_wished_for_by_state_and_generation(staff: Client, account: BrokerAccount) -> None:
