@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from marketdata.domain.clock import Clock
@@ -35,7 +35,9 @@ class ExitEngine:
         self._journal = journal
         self._clock = clock
         self._shop = Workshop(journal, desks, clock, may_trade)
-        self.monitor = StopLossMonitor(self.on_breach, clock, later=_call_later, on_dispute=self._on_dispute)
+        self.monitor = StopLossMonitor(
+            self.on_breaches, clock, later=_call_later, on_dispute=self._on_dispute
+        )
         self._workers: dict[int, tuple[ExitWorker, asyncio.Task[None]]] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._telling: set[asyncio.Task[None]] = set()
@@ -80,11 +82,12 @@ class ExitEngine:
 
     # --- what comes in ------------------------------------------------------------------
 
-    def on_breach(self, breach: Breach) -> None:
-        """Take a breach; returns at once."""
-        task = asyncio.get_running_loop().create_task(self._open(breach))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+    def on_breaches(self, breaches: Sequence[Breach]) -> None:
+        """Take breaches in this order; returns at once."""
+        for breach in breaches:
+            task = asyncio.get_running_loop().create_task(self._open(breach))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
 
     def on_order_update(self, account_id: int, snapshot: OrderSnapshot) -> None:
         """Take an order update as a hint to read the book: what it says is not believed."""

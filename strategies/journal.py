@@ -59,7 +59,9 @@ class Journal:
             if not claimed:
                 return None
             strategy = Strategy.objects.select_related("instrument").get(pk=stop.strategy_id)
-            row = create_exit(strategy, "stop_loss", self._now(), to_rupees(breach.price), breach.evidence())
+            row = create_exit(
+                strategy, breach.reason, self._now(), to_rupees(breach.price), breach.evidence()
+            )
             self._event(strategy, "sl_triggered", breach.evidence())
             self._after_commit(row)
         return row.pk

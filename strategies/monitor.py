@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 
@@ -20,8 +20,9 @@ from marketdata.domain.prices import to_units
 from marketdata.domain.ticks import Tick
 from marketdata.singletons import Singleton
 from strategies.domain.agreement import Agreement
-from strategies.domain.breaches import Breach
-from strategies.domain.stops import Stop, StopBook, is_hit
+from strategies.domain.breaches import Breach, by_urgency
+from strategies.domain.rules import Memory
+from strategies.domain.stops import Stop, StopBook
 
 logger = logging.getLogger(__name__)
 
@@ -65,19 +66,33 @@ class StopLossMonitor:
 
     def __init__(
         self,
-        on_breach: Callable[[Breach], None],
+        on_breaches: Callable[[list[Breach]], None],
         clock: Clock,
         *,
         later: Later,
         on_dispute: Callable[[Dispute], None] = lambda _: None,
+        on_memory: Callable[[list[Stop]], None] = lambda _: None,
     ) -> None:
-        self._on_breach = on_breach
+        """Start with nothing armed.
+
+        Args:
+            on_breaches: Takes what was touched together, the most urgent first; never empty.
+            clock: Says when a breach was decided.
+            later: Bounds the wait for a confirming tick.
+            on_dispute: Takes a disagreement of feeds, once each.
+            on_memory: Takes the stops whose rule has something new to remember, to be stored.
+
+        """
+        self._on_breaches = on_breaches
         self._on_dispute = on_dispute
+        self._on_memory = on_memory
         self._later = later
         self._clock = clock
         self._watches: dict[int, dict[str, _Watch]] = {}
         self._homes: dict[int, Stop] = {}  # strategy -> its armed stop
         self._handed_over: dict[int, int] = {}  # strategy -> epoch of its last breach
+        self._found: list[Breach] = []  # judged, to be handed over before the call returns
+        self._remembering: dict[int, Stop] = {}  # strategy -> its stop with a new memory, likewise
 
     @property
     def armed_count(self) -> int:
@@ -91,13 +106,8 @@ class StopLossMonitor:
 
     def arm(self, stop: Stop) -> None:
         """Watch ``stop`` from now on; judge it at once when a fresh price is known."""
-        if self._handed_over.get(stop.strategy_id, -1) >= stop.epoch:
-            return  # a stale read of the database: this arming has already had its breach
-        self.disarm(stop.strategy_id)
-        watch = self._watches.setdefault(stop.user_id, {}).setdefault(stop.symbol, _Watch())
-        watch.book.arm(stop)
-        self._homes[stop.strategy_id] = stop
-        self._judge_latest(watch, stop)
+        self._arm(stop)
+        self._hand_over()
 
     def disarm(self, strategy_id: int) -> None:
         """Stop watching a strategy's stop, if it has one."""
@@ -112,7 +122,11 @@ class StopLossMonitor:
             self.disarm(strategy_id)
         for strategy_id, stop in wanted.items():
             if self._homes.get(strategy_id) != stop:
-                self.arm(stop)
+                try:
+                    self._arm(stop)
+                except Exception:  # one stop's trouble must not keep the next one from being armed
+                    logger.exception("the stop of strategy %s could not be armed", strategy_id)
+        self._hand_over()
 
     # --- what comes in ------------------------------------------------------------------
 
@@ -121,75 +135,136 @@ class StopLossMonitor:
         watches = self._watches.get(user_id)
         if not watches:
             return
-        for tick in ticks:
-            watch = watches.get(tick.symbol)
-            if watch is None:
-                continue
-            watch.latest = tick
-            if watch.agreement.note(feed, tick.price, tick.received_at):
-                prices = watch.agreement.prices(tick.received_at)
-                self._on_dispute(Dispute(user_id, tick.symbol, prices))
-            if not watch.book.floor < tick.price < watch.book.ceiling:
-                self._touched(watch, tick)
+        is_touched = False
+        try:
+            for tick in ticks:
+                watch = watches.get(tick.symbol)
+                if watch is None:
+                    continue
+                watch.latest = tick
+                if watch.agreement.note(feed, tick.price, tick.received_at):
+                    self._tell_dispute(user_id, watch, tick)
+                if not watch.book.floor < tick.price < watch.book.ceiling:
+                    is_touched = True
+                    self._touched(watch, tick)
+        finally:  # a tick that fails must not cost the breaches before it
+            if is_touched:
+                self._hand_over()
 
     def on_quotes(self, user_id: int, quotes: Mapping[str, Quote], received_at: float) -> None:
         """Judge prices that were asked for: fresh on arrival, whenever they last traded."""
+        watches = self._watches.get(user_id, {})
         for symbol, quote in quotes.items():
-            watch = self._watches.get(user_id, {}).get(symbol)
+            watch = watches.get(symbol)
             if watch is not None and quote.price > 0:
-                self._hit(watch.book, quote.price, received_at, quote.exchange_time, "quote")
+                self._judge(watch.book, Tick(symbol, quote.price, received_at, quote.exchange_time), "quote")
+        self._hand_over()
 
     async def on_price_update(self, symbol: str, ltp: Decimal) -> None:
         """Judge one price against every user's stops on ``symbol``; zero and less are ignored."""
         price = to_units(ltp)
         if price <= 0:
             return
+        tick = Tick(symbol, price, self._clock.time())
         for watches in self._watches.values():
             if (watch := watches.get(symbol)) is not None:
-                self._hit(watch.book, price, self._clock.time(), None, "tick")
+                self._judge(watch.book, tick)
+        self._hand_over()
+
+    # --- judging ------------------------------------------------------------------------
+
+    def _arm(self, stop: Stop) -> None:
+        if self._handed_over.get(stop.strategy_id, -1) >= stop.epoch:
+            return  # a stale read of the database: this arming has already had its breach
+        known = self._homes.get(stop.strategy_id)
+        if known is not None and (known.epoch, known.rule) == (stop.epoch, stop.rule):
+            stop = replace(stop, memory=known.memory)  # what was stored may be behind
+        self.disarm(stop.strategy_id)
+        watch = self._watches.setdefault(stop.user_id, {}).setdefault(stop.symbol, _Watch())
+        watch.book.arm(stop)
+        self._homes[stop.strategy_id] = stop
+        latest = watch.latest
+        is_fresh = latest is not None and self._clock.time() - latest.received_at <= LATEST_MAX_AGE_S
+        if latest is not None and is_fresh and latest.price not in stop.bounds:
+            self._judge(watch.book, latest)
 
     def _touched(self, watch: _Watch, tick: Tick) -> None:
-        if watch.unconfirmed is None and watch.agreement.is_disputed(tick.received_at):
+        held = watch.unconfirmed
+        if held is None and watch.agreement.is_disputed(tick.received_at):
             watch.unconfirmed = tick
-            self._later(CONFIRM_S, partial(self._confirm, watch))
+            self._later(CONFIRM_S, partial(self._confirm, watch, tick))
             return
-        watch.unconfirmed = None
-        self._hit_by(watch, tick)
+        self._judge(watch.book, tick)
+        if held is not None and watch.book.floor < held.price < watch.book.ceiling:
+            watch.unconfirmed = None  # else the held price touches more than this one: it keeps its time
 
-    def _confirm(self, watch: _Watch) -> None:
+    def _confirm(self, watch: _Watch, tick: Tick) -> None:
         """Nobody confirmed the touch in time: it counts all the same."""
-        tick, watch.unconfirmed = watch.unconfirmed, None
-        if tick is not None:
-            self._hit_by(watch, tick)
+        if watch.unconfirmed is tick:
+            watch.unconfirmed = None
+            self._judge(watch.book, tick)
+            self._hand_over()
 
-    def _hit_by(self, watch: _Watch, tick: Tick) -> None:
-        self._hit(watch.book, tick.price, tick.received_at, tick.exchange_time, "tick")
-
-    def _judge_latest(self, watch: _Watch, stop: Stop) -> None:
-        tick = watch.latest
-        if tick is None or self._clock.time() - tick.received_at > LATEST_MAX_AGE_S:
-            return
-        if is_hit(stop, tick.price):
-            self._hit_by(watch, tick)
-
-    def _hit(
-        self, book: StopBook, price: int, received_at: float, exchange_time: int | None, source: str
-    ) -> None:
-        for stop in book.take_hit(price):
-            self._homes.pop(stop.strategy_id, None)
-            self._handed_over[stop.strategy_id] = stop.epoch
-            breach = Breach(stop, price, received_at, exchange_time, source, self._clock.time())
+    def _judge(self, book: StopBook, tick: Tick, source: str = "tick") -> None:
+        for stop in book.take(tick.price):
             try:
-                self._on_breach(breach)
-            except Exception:  # one strategy's trouble must not cost the next one its exit
-                logger.exception("breach of strategy %s could not be handed over", stop.strategy_id)
+                judgement = stop.rule.judge(tick.price, stop.memory)
+                if not judgement.is_hit:
+                    self._remember(book, stop, judgement.memory)
+                    continue
+            except (
+                Exception
+            ):  # one rule's trouble must not cost the next stop its exit, nor this one its watch
+                logger.exception("the stop of strategy %s could not be judged", stop.strategy_id)
+                book.arm(stop)
+                continue
+            del self._homes[stop.strategy_id]
+            self._handed_over[stop.strategy_id] = stop.epoch
+            self._found.append(_breach(stop, judgement.reason, tick, source, self._clock.time()))
+
+    def _remember(self, book: StopBook, stop: Stop, memory: Memory) -> None:
+        wiser = replace(stop, memory=memory)
+        book.arm(wiser)
+        if memory != stop.memory:
+            self._homes[stop.strategy_id] = self._remembering[stop.strategy_id] = wiser
+
+    # --- handing over -------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        """Hand over what was judged since the last time, as one list of each kind."""
+        found, self._found = self._found, []
+        wiser = [stop for pk, stop in self._remembering.items() if self._homes.get(pk) is stop]
+        self._remembering = {}
+        if found:
+            try:
+                self._on_breaches(by_urgency(found))
+            except Exception:
+                logger.exception("%d breach(es) could not be handed over: judging them again", len(found))
+                for breach in found:  # the database says which of them are still to be armed
+                    self._handed_over.pop(breach.stop.strategy_id, None)
+        if wiser:
+            try:
+                self._on_memory(wiser)
+            except Exception:
+                logger.exception("what %d stop(s) remember could not be handed over", len(wiser))
+
+    def _tell_dispute(self, user_id: int, watch: _Watch, tick: Tick) -> None:
+        try:
+            self._on_dispute(Dispute(user_id, tick.symbol, watch.agreement.prices(tick.received_at)))
+        except Exception:  # telling is second: the price is judged all the same
+            logger.exception("that feeds disagree on %s could not be handed over", tick.symbol)
+
+
+def _breach(stop: Stop, reason: str, tick: Tick, source: str, decided_at: float) -> Breach:
+    return Breach(stop, reason, tick.price, tick.received_at, tick.exchange_time, source, decided_at)
 
 
 def _plain() -> StopLossMonitor:
     """For a process without an exit engine: a breach is logged, nothing is sold."""
 
-    def log(breach: Breach) -> None:
-        logger.warning("%s was touched in a process that works no exits", breach.stop)
+    def log(breaches: list[Breach]) -> None:
+        for breach in breaches:
+            logger.warning("%s was touched in a process that works no exits", breach.stop)
 
     return StopLossMonitor(log, SystemClock(), later=lambda _, call: call())
 

@@ -20,6 +20,7 @@ from marketdata.models import BrokerAccount
 from marketdata.ports import BrokerConfig
 from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.planning import Need, OwnOrder
+from strategies.domain.rules import FixedStop
 from strategies.domain.steps import ExitRecord, OrderRecord
 from strategies.domain.stops import Stop
 from strategies.models import Exit, ExitOrder, Strategy
@@ -70,10 +71,18 @@ def armed_stops() -> list[Stop]:
         "instrument__tradingsymbol",
         "stop_loss",
         "position",
+        "quantity",
     )
     return [
-        Stop(pk, epoch, user, canonical(exchange, symbol), to_units(stop), position == "BOUGHT")
-        for pk, epoch, user, exchange, symbol, stop, position in rows.iterator()
+        Stop(
+            pk,
+            epoch,
+            user,
+            canonical(exchange, symbol),
+            FixedStop(to_units(stop), position == "BOUGHT"),
+            quantity,
+        )
+        for pk, epoch, user, exchange, symbol, stop, position, quantity in rows.iterator()
         if stop is not None
     ]
 

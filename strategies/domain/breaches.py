@@ -11,22 +11,40 @@ from strategies.domain.stops import Stop
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """A stop that was touched, with the proof. Prices in units, times in UNIX seconds."""
+    """A stop that was touched, with the proof. Prices in units, times in UNIX seconds.
+
+    Attributes:
+        stop: As it stood when the price came.
+        reason: What its rule calls it ("stop_loss").
+        source: "tick" or "quote".
+
+    """
 
     stop: Stop
+    reason: str
     price: int
     received_at: float
     exchange_time: int | None
-    source: str  # "tick" or "quote"
+    source: str
     decided_at: float
+
+    @property
+    def loss_rate(self) -> int:
+        """Units of money lost for each per cent that the price moves on: the larger, the more urgent."""
+        return self.stop.quantity * self.price // 100
 
     def evidence(self) -> dict[str, Any]:
         """Return the proof as it is kept: prices in rupees, as text."""
         return {
             "source": self.source,
             "price": str(to_rupees(self.price)),
-            "stop": str(to_rupees(self.stop.price)),
+            "stop": str(to_rupees(self.stop.bounds.reached_by(self.price))),
             "received_at": self.received_at,
             "exchange_time": self.exchange_time,
             "decided_at": self.decided_at,
         }
+
+
+def by_urgency(breaches: list[Breach]) -> list[Breach]:
+    """Return breaches that came together, the one that loses most first."""
+    return sorted(breaches, key=lambda breach: breach.loss_rate, reverse=True)

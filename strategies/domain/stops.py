@@ -1,26 +1,25 @@
-"""The rule of a stop, and the stops of one instrument in the order a falling price meets them."""
+"""An armed stop, and the stops of one instrument in the order a moving price meets them."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-NO_FLOOR = 0
-"""A floor no accepted price reaches: prices are above zero."""
+from strategies.domain.rules import NO_CEILING, NO_FLOOR, Bounds, Memory, Rule
 
-NO_CEILING = 1 << 62
-"""A ceiling no price reaches."""
+_SLACK = 16
+"""How many entries of stops that are no longer armed a heap may always hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """One armed stop-loss.
+    """One armed stop. Two with different memories are the same stop at different times, and equal.
 
     Attributes:
         epoch: Which arming of the strategy this is; every edit makes a new one.
-        price: Units.
-        is_long: A bought position, left by selling; else a sold one, left by buying.
+        rule: When the position is to be left.
+        quantity: Units of the instrument held.
+        memory: What the rule remembers.
 
     """
 
@@ -28,44 +27,56 @@ class Stop:
     epoch: int
     user_id: int
     symbol: str
-    price: int
-    is_long: bool
+    rule: Rule
+    quantity: int
+    memory: Memory = field(default=None, compare=False)
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.rule.bounds(self.memory)
 
 
-def is_hit(stop: Stop, price: int) -> bool:
-    """Tell whether ``price`` (units) touches the stop. Equality is a breach."""
-    return price <= stop.price if stop.is_long else price >= stop.price
+@dataclass(frozen=True, slots=True)
+class _Armed:
+    stop: Stop
+    serial: int
 
 
 class StopBook:
-    """The armed stops of one user on one instrument.
+    """The armed stops of one user on one instrument, by the bounds of their rules.
 
-    ``floor`` is the highest long stop and ``ceiling`` the lowest short one: while
-    ``floor < price < ceiling`` nothing is hit, and that comparison is all a tick costs.
-    Arming and disarming are O(log n), taking k hit stops O(k log n).
+    ``floor`` is the highest floor and ``ceiling`` the lowest ceiling: while ``floor < price <
+    ceiling`` no stop has anything to judge, and that comparison is all a tick costs. Arming and
+    disarming are O(log n), taking k reached stops O(k log n).
     """
 
-    __slots__ = ("_armed", "_longs", "_shorts", "ceiling", "floor")
+    __slots__ = ("_armed", "_ceilings", "_floors", "_serial", "ceiling", "floor")
 
     def __init__(self) -> None:
         self.floor = NO_FLOOR
         self.ceiling = NO_CEILING
-        self._armed: dict[int, Stop] = {}
-        # (key, strategy, epoch), nearest first; an entry whose stop is no longer armed is dropped when met.
-        self._longs: list[tuple[int, int, int]] = []
-        self._shorts: list[tuple[int, int, int]] = []
+        self._armed: dict[int, _Armed] = {}
+        self._serial = 0
+        # (key, serial, strategy), nearest first; an entry whose serial is no longer armed is dropped when met.
+        self._floors: list[tuple[int, int, int]] = []
+        self._ceilings: list[tuple[int, int, int]] = []
 
     def __len__(self) -> int:
         return len(self._armed)
 
     def get(self, strategy_id: int) -> Stop | None:
-        return self._armed.get(strategy_id)
+        armed = self._armed.get(strategy_id)
+        return armed.stop if armed else None
 
     def arm(self, stop: Stop) -> None:
         """Arm ``stop``; an earlier one of the same strategy is replaced."""
-        self._armed[stop.strategy_id] = stop
-        key = -stop.price if stop.is_long else stop.price
-        heapq.heappush(self._longs if stop.is_long else self._shorts, (key, stop.strategy_id, stop.epoch))
+        bounds = stop.bounds
+        self._serial += 1
+        self._armed[stop.strategy_id] = _Armed(stop, self._serial)
+        if bounds.floor > NO_FLOOR:
+            self._push(self._floors, (-bounds.floor, self._serial, stop.strategy_id))
+        if bounds.ceiling < NO_CEILING:
+            self._push(self._ceilings, (bounds.ceiling, self._serial, stop.strategy_id))
         self._settle()
 
     def disarm(self, strategy_id: int) -> None:
@@ -73,31 +84,37 @@ class StopBook:
         if self._armed.pop(strategy_id, None) is not None:
             self._settle()
 
-    def take_hit(self, price: int) -> list[Stop]:
-        """Disarm and return the stops that ``price`` touches, nearest first."""
-        hit = self._pop_while(self._longs, lambda stop: price <= stop.price)
-        hit += self._pop_while(self._shorts, lambda stop: price >= stop.price)
-        self._settle()
-        return hit
+    def take(self, price: int) -> list[Stop]:
+        """Disarm and return the stops with ``price`` at or beyond a bound, nearest first.
 
-    def _pop_while(self, heap: list[tuple[int, int, int]], hit: Callable[[Stop], bool]) -> list[Stop]:
-        taken: list[Stop] = []
-        while (stop := self._nearest(heap)) is not None and hit(stop):
-            heapq.heappop(heap)
-            del self._armed[stop.strategy_id]
-            taken.append(stop)
+        They are to be judged; what is not hit is armed again.
+        """
+        taken = self._take_while(self._floors, -price) + self._take_while(self._ceilings, price)
+        self._settle()
         return taken
 
-    def _nearest(self, heap: list[tuple[int, int, int]]) -> Stop | None:
-        while heap:
-            key, strategy_id, epoch = heap[0]
-            stop = self._armed.get(strategy_id)
-            if stop is not None and stop.epoch == epoch and abs(key) == stop.price:
-                return stop
+    def _push(self, heap: list[tuple[int, int, int]], entry: tuple[int, int, int]) -> None:
+        heapq.heappush(heap, entry)
+        if len(heap) > 2 * len(self._armed) + _SLACK:  # bounds that move leave their old entries behind
+            heap[:] = filter(self._is_armed, heap)
+            heapq.heapify(heap)
+
+    def _take_while(self, heap: list[tuple[int, int, int]], limit: int) -> list[Stop]:
+        taken: list[Stop] = []
+        while self._has_nearest(heap) and heap[0][0] <= limit:
+            taken.append(self._armed.pop(heapq.heappop(heap)[2]).stop)
+        return taken
+
+    def _has_nearest(self, heap: list[tuple[int, int, int]]) -> bool:
+        """Drop what is no longer armed from the top; False when nothing is left."""
+        while heap and not self._is_armed(heap[0]):
             heapq.heappop(heap)
-        return None
+        return bool(heap)
+
+    def _is_armed(self, entry: tuple[int, int, int]) -> bool:
+        armed = self._armed.get(entry[2])
+        return armed is not None and armed.serial == entry[1]
 
     def _settle(self) -> None:
-        long, short = self._nearest(self._longs), self._nearest(self._shorts)
-        self.floor = long.price if long else NO_FLOOR
-        self.ceiling = short.price if short else NO_CEILING
+        self.floor = -self._floors[0][0] if self._has_nearest(self._floors) else NO_FLOOR
+        self.ceiling = self._ceilings[0][0] if self._has_nearest(self._ceilings) else NO_CEILING

@@ -2,63 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marketdata.domain.orders import Quote
+from marketdata.domain.prices import to_units
 from marketdata.domain.ticks import Tick
 from strategies.domain.breaches import Breach
-from strategies.domain.stops import Stop
-from strategies.monitor import Dispute, StopLossMonitor
-
-INFY = "NSE:INFY"
-ONE, TWO = 11, 12  # feeds of one user
-
-
-class House:
-    """A monitor with a clock that moves when told, and timers that fire then."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.breaches: list[Breach] = []
-        self.disputes: list[Dispute] = []
-        self._timers: list[tuple[float, Callable[[], None]]] = []
-        self.monitor = StopLossMonitor(
-            self.breaches.append, self, later=self.later, on_dispute=self.disputes.append
-        )
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.move(seconds)
-
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
-        self._timers.append((self.now + seconds, call))
-
-    def move(self, seconds: float) -> None:
-        self.now += seconds
-        due = [call for at, call in self._timers if at <= self.now]
-        self._timers = [(at, call) for at, call in self._timers if at > self.now]
-        for call in due:
-            call()
-
-    def arm(
-        self, price: int, *, strategy_id: int = 1, user: int = 1, epoch: int = 1, long: bool = True
-    ) -> None:
-        self.monitor.arm(Stop(strategy_id, epoch, user, INFY, price, long))
-
-    def tick(self, price: int, *, feed: int = ONE, user: int = 1) -> None:
-        self.monitor.on_ticks(user, [Tick(INFY, price, self.now, int(self.now))], feed)
-
-    def hit(self) -> list[tuple[int, int]]:
-        return [(breach.stop.strategy_id, breach.price) for breach in self.breaches]
+from strategies.domain.rules import FixedStop
+from strategies.monitor import Dispute
+from tests.support.watching import INFY, ONE, TWO, House, stop
 
 
 @pytest.fixture
@@ -74,13 +30,13 @@ def test_a_breach_is_handed_over_once(house):
 
 
 def test_a_stale_read_does_not_arm_what_has_been_hit(house):
-    stop = Stop(1, 1, 1, INFY, 100, True)
-    house.monitor.reconcile([stop])
+    seen = stop(FixedStop(100, True))
+    house.monitor.reconcile([seen])
     house.tick(100)
-    house.monitor.reconcile([stop])
+    house.monitor.reconcile([seen])
     house.tick(99)
     assert len(house.breaches) == 1
-    house.monitor.reconcile([Stop(1, 2, 1, INFY, 90, True)])
+    house.monitor.reconcile([stop(FixedStop(90, True), epoch=2)])
     house.tick(90)
     assert [breach.stop.epoch for breach in house.breaches] == [1, 2]
 
@@ -100,17 +56,72 @@ def test_a_stop_armed_through_an_old_price_waits_for_a_new_one(house):
     assert not house.breaches
 
 
-def test_one_handover_that_fails_does_not_cost_the_next(house):
-    def fail_first(breach: Breach) -> None:
-        house.breaches.append(breach)
-        if len(house.breaches) == 1:
-            raise RuntimeError("no")
+def test_what_is_touched_together_comes_together_the_largest_loss_first(house):
+    house.arm(100, quantity=3)
+    house.arm(99, strategy_id=2, quantity=500)
+    house.arm(120, strategy_id=3, quantity=40, long=False)
+    house.tick(110, 90, 120)
+    assert [[(b.stop.strategy_id, b.loss_rate) for b in batch] for batch in house.batches] == [
+        [(2, 450), (3, 48), (1, 2)]  # a per cent of 500 x 90, of 40 x 120, of 3 x 90
+    ]
 
-    house.monitor._on_breach = fail_first
-    house.arm(100)
-    house.arm(99, strategy_id=2)
+
+def test_all_quotes_make_one_hand_over(house):
+    for strategy_id, symbol in enumerate((INFY, "NSE:TCS", "NSE:SBIN"), start=1):
+        house.monitor.arm(
+            stop(FixedStop(100, True), strategy_id=strategy_id, symbol=symbol, quantity=10**strategy_id)
+        )
+    quotes = {symbol: Quote(symbol, 90) for symbol in (INFY, "NSE:TCS", "NSE:SBIN", "NSE:NONE")}
+    house.monitor.on_quotes(1, quotes, house.now)
+    assert [[breach.stop.strategy_id for breach in batch] for batch in house.batches] == [[3, 2, 1]]
+
+
+async def test_one_price_from_outside_makes_one_hand_over_for_all_users(house):
+    house.arm(to_units(Decimal(100)), quantity=1)
+    house.arm(to_units(Decimal(100)), strategy_id=2, user=2, quantity=2)
+    await house.monitor.on_price_update(INFY, Decimal(100))
+    assert [[breach.stop.strategy_id for breach in batch] for batch in house.batches] == [[2, 1]]
+
+
+def test_stops_armed_together_through_a_fresh_price_make_one_hand_over(house):
+    house.arm(50)
     house.tick(90)
-    assert sorted(house.hit()) == [(1, 90), (2, 90)]
+    house.monitor.reconcile([stop(FixedStop(100, True), strategy_id=pk, quantity=10 * pk) for pk in (2, 3)])
+    assert [[breach.stop.strategy_id for breach in batch] for batch in house.batches] == [[3, 2]]
+
+
+def test_a_hand_over_that_fails_is_tried_again_while_the_database_says_armed(house):
+    def fail(breaches: list[Breach]) -> None:
+        raise RuntimeError("no")
+
+    armed = [stop(FixedStop(100, True)), stop(FixedStop(100, True), strategy_id=2)]
+    house.monitor.reconcile(armed)
+    house.monitor._on_breaches, take = fail, house.monitor._on_breaches
+    house.tick(90)
+    house.monitor._on_breaches = take
+    assert not house.monitor.armed_count
+    house.monitor.reconcile(armed[:1])  # the other one was taken before the failure
+    assert house.hit() == [(1, 90)]
+
+
+def test_a_tick_that_fails_does_not_cost_the_breach_before_it(house, monkeypatch):
+    house.arm(100)
+    house.monitor.arm(stop(FixedStop(100, True), strategy_id=2, symbol="NSE:TCS"))
+    monkeypatch.setattr(house.monitor._watches[1]["NSE:TCS"], "agreement", None)
+    with pytest.raises(AttributeError):
+        house.monitor.on_ticks(1, [Tick(INFY, 90, house.now), Tick("NSE:TCS", 90, house.now)])
+    assert house.hit() == [(1, 90)]
+
+
+def test_a_dispute_that_cannot_be_told_does_not_cost_the_exit(house):
+    def fail(dispute: Dispute) -> None:
+        raise RuntimeError("no")
+
+    house.monitor._on_dispute = fail
+    disagree(house)
+    house.tick(99, feed=TWO)
+    house.move(1)
+    assert house.hit() == [(1, 99)]
 
 
 def test_quotes_count_whenever_they_last_traded_but_not_without_a_price(house):
@@ -180,6 +191,29 @@ def test_a_disputed_touch_nobody_confirms_counts_after_a_second(house):
     assert house.hit() == [(1, 99)]
 
 
+def test_a_held_touch_that_reaches_further_than_its_confirmation_keeps_its_time(house):
+    house.arm(95, strategy_id=2)
+    disagree(house)
+    house.tick(94, feed=TWO)
+    house.tick(99, feed=TWO)
+    assert house.hit() == [(1, 99)]
+    house.move(1)
+    assert house.hit() == [(1, 99), (2, 94)]
+
+
+def test_a_new_touch_is_held_its_own_second_after_another_was_confirmed(house):
+    house.arm(90, strategy_id=2)
+    disagree(house)
+    house.tick(99, feed=TWO)
+    house.move(0.5)
+    house.tick(98, feed=TWO)
+    house.tick(90, feed=TWO)
+    house.move(0.6)  # the first touch's second is over, not the second one's
+    assert house.hit() == [(1, 98)]
+    house.move(0.4)
+    assert house.hit() == [(1, 98), (2, 90)]
+
+
 def test_a_feed_that_has_gone_silent_has_no_opinion(house):
     disagree(house)
     house.move(6)
@@ -192,17 +226,59 @@ STEPS = st.lists(
 )
 
 
-@given(STEPS)
-def test_no_disagreement_ever_prevents_an_exit(steps):
+@given(STEPS, st.sets(st.integers(85, 110), min_size=1, max_size=4))
+def test_no_disagreement_ever_prevents_an_exit(steps, levels):
     house = House()
-    house.arm(100)
-    touched_at = None
+    touched_at: dict[int, float] = {}
+    for level in levels:
+        house.arm(level, strategy_id=level)
     for feed, price, wait in steps:
         house.tick(price, feed=feed)
-        if price <= 100 and touched_at is None:
-            touched_at = house.now
+        for level in levels:
+            if price <= level:
+                touched_at.setdefault(level, house.now)
         house.move(wait)
-        if touched_at is not None and house.now - touched_at >= 1.0:
-            assert len(house.breaches) == 1
-    assert len(house.breaches) <= 1
-    assert touched_at is not None or not house.breaches
+        due = {level for level, at in touched_at.items() if house.now - at >= 1.0}
+        assert due <= {level for level, _ in house.hit()} <= touched_at.keys()
+    assert len(house.hit()) == len({level for level, _ in house.hit()})
+
+
+BATCHES = st.lists(st.lists(st.integers(80, 120), min_size=1, max_size=6), max_size=12)
+HOLDINGS = st.lists(st.tuples(st.integers(80, 120), st.booleans(), st.integers(1, 10_000)), max_size=12)
+
+
+def walk(holdings, batches) -> list[list[Breach]]:
+    house = House()
+    for pk, (price, long, quantity) in enumerate(holdings):
+        house.arm(price, long=long, strategy_id=pk, quantity=quantity)
+    for batch in batches:
+        house.tick(*batch)
+    return house.batches
+
+
+@given(HOLDINGS, BATCHES)
+def test_any_ticks_agree_with_trying_every_stop_on_every_tick(holdings, batches):
+    left, expected = dict(enumerate(holdings)), []
+    for batch in batches:
+        hit = {}
+        for price in batch:
+            for pk, (level, long, quantity) in list(left.items()):
+                if price <= level if long else price >= level:
+                    hit[pk] = (quantity * price // 100, price)
+                    del left[pk]
+        expected += [hit] if hit else []
+    found = walk(holdings, batches)
+    assert [{b.stop.strategy_id: (b.loss_rate, b.price) for b in batch} for batch in found] == expected
+    for batch in found:
+        rates = [breach.loss_rate for breach in batch]
+        assert rates == sorted(rates, reverse=True)
+        assert {breach.reason for breach in batch} == {"stop_loss"}
+
+
+@given(HOLDINGS, BATCHES)
+def test_the_market_upside_down_with_sides_turned_decides_the_same(holdings, batches):
+    turned = [(200 - price, not long, quantity) for price, long, quantity in holdings]
+    upside_down = walk(turned, [[200 - price for price in batch] for batch in batches])
+    assert [{(b.stop.strategy_id, 200 - b.price) for b in batch} for batch in upside_down] == [
+        {(b.stop.strategy_id, b.price) for b in batch} for batch in walk(holdings, batches)
+    ]

@@ -1,37 +1,22 @@
-"""The rule of a stop, and the book of stops against a plain oracle."""
+"""The book of stops, against a plain list."""
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.domain.stops import NO_CEILING, NO_FLOOR, Stop, StopBook, is_hit
+from strategies.domain.rules import NO_CEILING, NO_FLOOR, FixedStop
+from strategies.domain.stops import Stop, StopBook
 
 
 def stop(strategy_id: int, price: int, *, long: bool = True, epoch: int = 1) -> Stop:
-    return Stop(strategy_id, epoch, 1, "NSE:INFY", price, long)
-
-
-@pytest.mark.parametrize(
-    ("long", "price", "hit"),
-    [
-        (True, 101, False),
-        (True, 100, True),
-        (True, 99, True),
-        (False, 99, False),
-        (False, 100, True),
-        (False, 101, True),
-    ],
-)
-def test_equality_is_a_breach_on_both_sides(long, price, hit):
-    assert is_hit(stop(1, 100, long=long), price) is hit
+    return Stop(strategy_id, epoch, 1, "NSE:INFY", FixedStop(price, long), 10)
 
 
 def test_an_empty_book_lets_every_price_pass():
     book = StopBook()
     assert (book.floor, book.ceiling) == (NO_FLOOR, NO_CEILING)
-    assert book.take_hit(1) == []
+    assert book.take(1) == []
 
 
 def test_bounds_follow_arming_and_disarming():
@@ -48,16 +33,16 @@ def test_bounds_follow_arming_and_disarming():
 def test_a_stop_is_taken_once():
     book = StopBook()
     book.arm(stop(1, 100))
-    assert [s.strategy_id for s in book.take_hit(100)] == [1]
-    assert book.take_hit(100) == []
+    assert [s.strategy_id for s in book.take(100)] == [1]
+    assert book.take(100) == []
 
 
 def test_arming_again_replaces_the_earlier_stop():
     book = StopBook()
     book.arm(stop(1, 100))
     book.arm(stop(1, 90, epoch=2))
-    assert book.take_hit(95) == []
-    assert [s.epoch for s in book.take_hit(90)] == [2]
+    assert book.take(95) == []
+    assert [s.epoch for s in book.take(90)] == [2]
 
 
 def test_rearming_at_the_same_price_hits_once():
@@ -65,7 +50,7 @@ def test_rearming_at_the_same_price_hits_once():
     book.arm(stop(1, 100))
     book.disarm(1)
     book.arm(stop(1, 100, epoch=2))
-    assert [s.epoch for s in book.take_hit(99)] == [2]
+    assert [s.epoch for s in book.take(99)] == [2]
     assert len(book) == 0
 
 
@@ -74,7 +59,27 @@ def test_turning_a_long_stop_into_a_short_one_forgets_the_long():
     book.arm(stop(1, 100))
     book.arm(stop(1, 100, long=False, epoch=2))
     assert book.floor == NO_FLOOR
-    assert [s.is_long for s in book.take_hit(100)] == [False]
+    assert [s.epoch for s in book.take(100)] == [2]
+
+
+def test_stops_are_taken_in_the_order_a_falling_or_rising_price_meets_them():
+    book = StopBook()
+    for pk, price in enumerate((95, 100, 98, 100), start=1):
+        book.arm(stop(pk, price))
+    assert [s.strategy_id for s in book.take(96)] == [2, 4, 3]
+    for pk, price in enumerate((105, 102, 102), start=10):
+        book.arm(stop(pk, price, long=False))
+    assert [s.strategy_id for s in book.take(110)] == [11, 12, 10]
+
+
+def test_a_stop_that_is_moved_all_day_leaves_nothing_behind():
+    book = StopBook()
+    book.arm(stop(2, 5_000))
+    for epoch in range(1, 2_000):
+        book.arm(stop(1, epoch, epoch=epoch))
+    assert len(book._floors) < 25
+    assert (book.floor, len(book)) == (5_000, 2)
+    assert [s.epoch for s in book.take(1)] == [1, 1_999]
 
 
 ACTIONS = st.lists(
@@ -100,8 +105,8 @@ def test_the_book_agrees_with_a_plain_list(actions):
             armed.pop(args[0], None)
             book.disarm(args[0])
         else:
-            hit = {s for s in armed.values() if is_hit(s, args[0])}
+            hit = {s for s in armed.values() if s.rule.judge(args[0], None).is_hit}
             assert (not book.floor < args[0] < book.ceiling) == bool(hit)
-            assert set(book.take_hit(args[0])) == hit
+            assert set(book.take(args[0])) == hit
             armed = {pk: s for pk, s in armed.items() if s not in hit}
         assert len(book) == len(armed)
