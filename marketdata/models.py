@@ -133,7 +133,8 @@ class Lease(models.Model):
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE)
     worker = models.CharField(max_length=64, blank=True)
     token = models.PositiveBigIntegerField(default=0)
-    expires_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: nobody's.")
+    place = models.CharField(max_length=120, blank=True, help_text="The lock directory it is held under.")
 
     def __str__(self) -> str:
         return f"{self.user} by {self.worker or 'nobody'}"

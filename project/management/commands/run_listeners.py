@@ -14,8 +14,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from marketdata.clock import SystemClock
+from marketdata.processlock import AlreadyRunning, ProcessLock
 from project.console import display
-from project.processlock import AlreadyRunning, ProcessLock
 from project.runtime import House
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -1,0 +1,189 @@
+"""Keeps looking who owns whom, and has the work for a user begun and ended accordingly.
+
+The owner of a user is told in this order: recover their exits, then be named as owner, then
+begin. Whoever loses a user stops being named first, then ends all work, then lets go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Coroutine
+from typing import Protocol
+
+from marketdata.database import DatabaseThread
+from marketdata.domain.clock import Clock
+from marketdata.domain.leasing import Terms
+from marketdata.holdings import Holdings
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 0.5
+TELL_AGAIN_S = 60.0
+
+
+class Crew(Protocol):
+    """Who does the work for the users of this worker."""
+
+    async def recover(self, users: Collection[int]) -> None:
+        """Bring what others left of their work in order; nothing new of theirs runs yet."""
+        ...
+
+    def begin(self) -> None:
+        """More users are owned now: look at what they want."""
+        ...
+
+    async def drop(self, users: Collection[int]) -> None:
+        """End all work for these users; return when nothing of theirs can be sent any more."""
+        ...
+
+    def tell(self, user_id: int, text: str) -> None:
+        """Tell a person that nobody is at work for them."""
+        ...
+
+
+class LeaseKeeper:
+    """Belongs to one event loop; ``token`` may be asked from any thread."""
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        crew: Crew,
+        database: DatabaseThread,
+        clock: Clock,
+        terms: Terms | None = None,
+    ) -> None:
+        self._holdings = holdings
+        self._crew = crew
+        self._database = database
+        self._clock = clock
+        self._terms = terms or Terms()
+        self._at_work: frozenset[int] = frozenset()
+        self._moves: dict[asyncio.Task[None], frozenset[int]] = {}  # hand-overs under way
+        self._told: dict[int, float] = {}
+        self._trouble = ""
+        self._beat_at = clock.monotonic()
+        self._was_paused = False
+        self._is_retiring = False
+
+    # --- what it says -----------------------------------------------------------------------
+
+    @property
+    def users(self) -> frozenset[int]:
+        """Whose accounts and exits this worker works on now."""
+        return self._at_work if self._is_awake() else frozenset()
+
+    def token(self, user_id: int) -> int | None:
+        """Return the number a user is owned with; None when not, or when that is not known just now."""
+        return self._holdings.token(user_id) if self._is_awake() else None
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take what nobody owns, and return when the exits of those users are recovered."""
+        self._beat_at = self._clock.monotonic()
+        await self._look()
+        await asyncio.gather(*self._moves)
+
+    async def run(self) -> None:
+        """Look at who owns whom, twice a second, until cancelled."""
+        beat = asyncio.create_task(self._beat(), name="lease-beat")
+        try:
+            while True:
+                await self._look_safely()
+                await self._clock.sleep(self._terms.look_s)
+        finally:
+            beat.cancel()
+
+    def retire(self) -> None:
+        """Take nobody over any more; keep what is owned until ``close``."""
+        self._is_retiring = True
+
+    async def close(self) -> None:
+        """Let others have everybody: no work is under way any more."""
+        self._at_work = frozenset()
+        await self._end_moves()
+        await self._database.run(self._holdings.close)
+
+    # --- looking ----------------------------------------------------------------------------
+
+    async def _look_safely(self) -> None:
+        try:
+            await self._look()
+            self._trouble = ""
+        except Exception as exc:
+            # Nobody else can take over through a database that does not answer: carry on.
+            if str(exc) != self._trouble:
+                logger.exception("could not look at the leases: trying again all the time")
+            self._trouble = str(exc)
+
+    async def _look(self) -> None:
+        if not self._is_awake():
+            await self._stand_back()
+        troubles = await self._database.run(self._holdings.look, may_take=not self._is_retiring)
+        if not self._is_awake():  # paused while looking: what was seen may be old
+            return
+        moving = frozenset[int]().union(*self._moves.values())
+        if lost := self._holdings.leaving - moving:
+            self._at_work -= lost
+            self._move(self._put_down(lost), lost)
+        if gained := self._holdings.users - self._at_work - moving:
+            self._move(self._take_up(gained), gained)
+        self._tell(troubles)
+
+    def _move(self, hand_over: Coroutine[None, None, None], users: frozenset[int]) -> None:
+        """Begin a hand-over without waiting for it: the leases of the others have to be renewed."""
+        task = asyncio.get_running_loop().create_task(hand_over)
+        self._moves[task] = users
+        task.add_done_callback(self._moved)
+
+    def _moved(self, task: asyncio.Task[None]) -> None:
+        users = self._moves.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("hand-over of users %s: trying again", sorted(users), exc_info=error)
+
+    async def _take_up(self, users: frozenset[int]) -> None:
+        await self._crew.recover(users)
+        self._at_work |= users & self._holdings.users
+        self._crew.begin()
+
+    async def _put_down(self, users: frozenset[int]) -> None:
+        await self._crew.drop(users)
+        await self._database.run(self._holdings.give_up, users)
+
+    def _tell(self, troubles: dict[int, str]) -> None:
+        now = self._clock.monotonic()
+        self._told = {user: at for user, at in self._told.items() if user in troubles}
+        for user_id, text in troubles.items():
+            if now - self._told.get(user_id, float("-inf")) >= TELL_AGAIN_S:
+                self._told[user_id] = now
+                logger.critical("user %s: %s", user_id, text)
+                self._crew.tell(user_id, text)
+
+    # --- a process that was stopped ---------------------------------------------------------
+
+    async def _beat(self) -> None:
+        while True:
+            self._is_awake()
+            self._beat_at = self._clock.monotonic()
+            await self._clock.sleep(BEAT_S)
+
+    def _is_awake(self) -> bool:
+        """Tell whether this process has been running; it is asked before anything else is done."""
+        if self._clock.monotonic() - self._beat_at > self._terms.pause_s:
+            self._was_paused = True
+        return not self._was_paused
+
+    async def _stand_back(self) -> None:
+        """Others may have taken over while this process stood still: be nobody's owner until it is known."""
+        logger.critical("this process stood still for a while: everything it runs begins anew")
+        users = self._at_work.union(*self._moves.values())
+        self._at_work = frozenset()
+        await self._end_moves()
+        await self._crew.drop(users)
+        self._beat_at, self._was_paused = self._clock.monotonic(), False
+
+    async def _end_moves(self) -> None:
+        for task in list(self._moves):
+            task.cancel()
+        await asyncio.gather(*self._moves, return_exceptions=True)
