@@ -70,7 +70,7 @@ class Holdings:
         """
         self._sessions.keep()
         began = self._clock.monotonic()
-        found = leases.read(leases.users_to_own() | self.users)
+        found = leases.read(leases.users_to_own(), self.users)
         ended = self._clock.monotonic()
         self._sightings = {
             user: watch(self._sightings.get(user), lease, began, ended, self._terms.gap_s)

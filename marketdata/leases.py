@@ -23,9 +23,9 @@ def users_to_own() -> set[int]:
     return set(BrokerAccount.objects.values_list("user_id", flat=True).distinct())
 
 
-def read(users: Collection[int]) -> dict[int, LeaseRecord]:
-    """Return the lease of each user who exists, made where there was none."""
-    found = _read(users)
+def read(users: Collection[int], others: Collection[int] = ()) -> dict[int, LeaseRecord]:
+    """Return the lease of each of ``users``, made where there was none, and those ``others`` have."""
+    found = _read({*users, *others})
     if missing := [user for user in users if user not in found]:
         _add(missing)
         found |= _read(missing)

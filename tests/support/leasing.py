@@ -1,0 +1,17 @@
+"""Owners in a test: workers with short terms, some of them real processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from marketdata.clock import SystemClock
+from marketdata.domain.leasing import Terms
+from marketdata.holdings import Holdings
+from marketdata.sessionlocks import session_locks
+
+QUICK = Terms(lease_s=2.0, renew_s=0.25, look_s=0.05, gap_s=1.2, pause_s=1.5, kill_wait_s=5, retry_kill_s=1)
+"""As the real terms, many times faster."""
+
+
+def holdings(folder: Path, worker: str = "w", terms: Terms = QUICK) -> Holdings:
+    return Holdings(worker, folder, session_locks(), SystemClock(), terms)
