@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from marketdata.secret import Secret
+
+_BETWEEN_URLS = re.compile(r"[,\s]*\s[,\s]*|,+(?=[A-Za-z][\w+.-]*://)")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -53,3 +57,9 @@ def root(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
 def is_loopback(url: str) -> bool:
     """Tell whether ``url`` points at this machine."""
     return urlsplit(url).hostname in _LOOPBACK
+
+
+def secret_urls(name: str) -> tuple[Secret, ...]:
+    """Return the URLs in ``name``, between commas or spaces; a comma inside one stays there."""
+    value = os.environ.get(name, "").strip(", \t\n")
+    return tuple(Secret(url) for url in _BETWEEN_URLS.split(value) if url)

@@ -33,9 +33,12 @@ from marketdata.reporting import FeedReporter
 from marketdata.wanted import WantedFeed, read_calendar
 from project.status import StatusWriter, worker_status
 from strategies.accounts import AccountDesks
+from strategies.channels import PageChannel, apprise_channels
 from strategies.engine import ExitEngine
+from strategies.feed_alerts import FeedPages
 from strategies.journal import Journal
 from strategies.monitor import set_stop_loss_monitor
+from strategies.notifying import Notifier
 from strategies.switches import why_not_trade
 
 logger = logging.getLogger(__name__)
@@ -50,13 +53,17 @@ RESTART_S = 1.0
 class Announcer:
     """Tells pages and other programs what the exit journal committed; callable from its thread."""
 
-    def __init__(self, pages: PageBroadcast, publisher: RedisPublisher) -> None:
+    def __init__(self, pages: PageBroadcast, notifier: Notifier, publisher: RedisPublisher) -> None:
         self._pages = pages
+        self._notifier = notifier
         self._publisher = publisher
 
     def tell(self, user_id: int, kind: str, body: Mapping[str, Any]) -> None:
-        """Tell the user's pages."""
-        self._pages.send(user_id, kind, body)
+        """Tell the user's pages, and of an alert every other channel too."""
+        if kind == "alert":
+            self._notifier.announce(user_id, body)
+        else:
+            self._pages.send(user_id, kind, body)
 
     def publish(self, channel: str, message: Mapping[str, Any]) -> None:
         """Tell other programs."""
@@ -105,8 +112,12 @@ class House:
         self._pages = PageBroadcast(f"{worker}.{int(clock.time() * 1000)}", clock=clock)
         self._publisher = RedisPublisher(settings.REDIS_URL, clock=clock)
         self._prices = LtpWriter(clock=clock)
-        self._reporter = FeedReporter(worker, self._reports, self._pages, clock)
-        journal = Journal(Announcer(self._pages, self._publisher), clock, random.SystemRandom())
+        others = apprise_channels(settings.ALERT_URLS)
+        self._notifier = Notifier(PageChannel(self._pages), others, clock)
+        feed_pages = FeedPages(self._pages, self._notifier)
+        self._reporter = FeedReporter(worker, self._reports, feed_pages, clock)
+        announcer = Announcer(self._pages, self._notifier, self._publisher)
+        journal = Journal(announcer, clock, random.SystemRandom())
         self.engine = ExitEngine(journal, AccountDesks(_gateway, clock), clock, why_not_trade)
         self.processor = TickProcessor(
             monitor=self.engine.monitor,
@@ -125,11 +136,14 @@ class House:
         set_tick_processor(self.processor)
         set_listener_manager(self.manager)
         set_stop_loss_monitor(self.engine.monitor)
+        alerts = self._forever("alerts", self._notifier.run)
         try:
             await self._load_calendar()
             await self.engine.start()
             await self._run_until(stop, on_report)
         finally:
+            await self._notifier.drain()
+            await _cancel(alerts)
             await self._close()
 
     def reports(self) -> list[FeedReport]:
@@ -154,6 +168,8 @@ class House:
             logger.warning(
                 "REDIS_URL is not set: stops are checked, but pages and the LTP cache get no prices"
             )
+        if not settings.ALERT_URLS:
+            logger.warning("ALERT_URLS is not set: only the live page tells of what needs a person")
         feeds = self._forever("listener manager", self.manager.run)
         try:
             await stop.wait()
@@ -211,6 +227,7 @@ class House:
         except Exception:
             logger.exception("could not write that the listeners have stopped")
         await asyncio.gather(self._status.close(), self._publisher.close(), close_cache())
+        self._notifier.close()
         self._database.close()
         self._reports.close()
 

@@ -45,6 +45,8 @@ if MARKET_HOURS not in ("exchange", "always"):
 LTP_TTL_S = env.int("LTP_TTL_S", default=30)
 HEALTH_TOKEN = env.str("HEALTH_TOKEN", default="")
 LIVE_TRADING = env.bool("LIVE_TRADING", default=False)
+# Where alerts go besides the live page, as apprise writes it. Most hold a token.
+ALERT_URLS = environment.secret_urls("ALERT_URLS")
 
 # By broker, by role. A broker whose endpoints are all on loopback is a simulator.
 BROKER_ENDPOINTS = {

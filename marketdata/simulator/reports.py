@@ -38,8 +38,7 @@ def order(item: Order) -> Json:
     return {
         "order_id": item.order_id,
         "account": item.account,
-        "tag": item.tag,
-        "shown_tag": ticket.tag,
+        "tag": ticket.tag,
         "symbol": ticket.symbol,
         "side": ticket.side.value,
         "product": ticket.product,
@@ -49,7 +48,6 @@ def order(item: Order) -> Json:
         "limit": str(to_rupees(item.limit)),
         "status": item.status.value,
         "message": item.message,
-        "cancelled_by": item.cancelled_by,
         "filled": item.filled,
         "received_at": item.received_at,
         "updated_at": item.updated_at,

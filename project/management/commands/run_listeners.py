@@ -17,6 +17,7 @@ from marketdata.clock import SystemClock
 from marketdata.processlock import AlreadyRunning, ProcessLock
 from project.console import display
 from project.runtime import House
+from strategies.channels import BadTarget
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -39,14 +40,17 @@ class Command(BaseCommand):
             raise CommandError(f"LOCK_DIR={settings.LOCK_DIR} cannot be used: {exc}") from exc
         try:
             asyncio.run(self._run(worker))
+        except BadTarget as exc:
+            raise CommandError(str(exc)) from exc
         finally:
             lock.release()
 
     async def _run(self, worker: str) -> None:
         clock = SystemClock()
+        house = House(worker, clock)
         with stop_on_signal() as stop, display(worker, clock, self.stdout.write) as shown:
             self.stdout.write(f"listeners of {worker} are running; stop with Ctrl-C or SIGTERM")
-            await House(worker, clock).run(stop, shown.show)
+            await house.run(stop, shown.show)
         self.stdout.write("listeners stopped")
 
 
