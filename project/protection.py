@@ -102,7 +102,9 @@ def _why_not(strategy: Strategy, now: datetime, calendar: Calendar) -> str:
     listener: Listener | None = getattr(account, "listener", None)
     is_open = calendar.phase(instrument.exchange, now.timestamp())[0] is Phase.OPEN
     reasons = (
-        (strategy.stop_loss is None, "it has no stop"),
+        (strategy.position not in ("BOUGHT", "SOLD"), f"its position {strategy.position!r} is unknown"),
+        (not strategy.quantity, "it has no quantity"),
+        (strategy.stop_loss is None or strategy.stop_loss <= 0, "it has no stop"),
         (not _is_to_run(account), f"the listener of {account} is stopped"),
         (not is_reported(listener, now), "the listeners are not running"),
         (_needs_login(account, listener, now), f"log in again at the broker of {account}"),

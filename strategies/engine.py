@@ -19,6 +19,7 @@ from strategies.domain.breaches import Breach
 from strategies.journal import Journal
 from strategies.monitor import Dispute, StopLossMonitor
 from strategies.records import MayTrade
+from strategies.unarmed import UnarmedNews
 from strategies.worker import ExitWorker, Workshop
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class ExitEngine:
         self.monitor = StopLossMonitor(
             self.on_breaches, clock, later=_call_later, on_dispute=self._on_dispute
         )
+        self._unarmed = UnarmedNews(clock)
         self._workers: dict[int, tuple[ExitWorker, asyncio.Task[None]]] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._telling: set[asyncio.Task[None]] = set()
@@ -138,10 +140,11 @@ class ExitEngine:
     async def reconcile(self) -> None:
         """Put a worker on every open exit and arm what the database says is to be armed."""
         exits = await self._shop.db(records.open_exits)
-        stops = await self._shop.db(records.armed_stops)
+        stops, unarmed = await self._shop.db(records.armed_stops)
         for exit_id in exits:
             self._work_on(exit_id)
         self.monitor.reconcile(stops)
+        await self._shop.db(partial(self._unarmed.tell, unarmed))
 
     async def _reconcile_forever(self) -> None:
         while True:

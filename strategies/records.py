@@ -5,9 +5,11 @@ All of it blocks: call it from the exit engine's own thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
@@ -46,6 +48,16 @@ class ExitTask:
     triggered_at: float  # UNIX seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Unarmed:
+    """An active strategy with a position whose stop cannot be watched, and why."""
+
+    strategy_id: int
+    user_id: int
+    account_id: int
+    reason: str
+
+
 def at(seconds: float) -> datetime:
     """Return UNIX seconds as an aware datetime."""
     return datetime.fromtimestamp(seconds, UTC)
@@ -56,35 +68,16 @@ def trading_day(seconds: float) -> date:
     return at(seconds).astimezone(IST).date()
 
 
-def armed_stops() -> list[Stop]:
-    """Return every stop that has to be watched."""
-    rows = Strategy.objects.filter(
-        status=Strategy.Status.ACTIVE,
-        position__in=("BOUGHT", "SOLD"),
-        stop_loss__isnull=False,
-        quantity__gt=0,
-    ).values_list(
-        "id",
-        "epoch",
-        "user_id",
-        "instrument__exchange",
-        "instrument__tradingsymbol",
-        "stop_loss",
-        "position",
-        "quantity",
-    )
-    return [
-        Stop(
-            pk,
-            epoch,
-            user,
-            canonical(exchange, symbol),
-            FixedStop(to_units(stop), position == "BOUGHT"),
-            quantity,
-        )
-        for pk, epoch, user, exchange, symbol, stop, position, quantity in rows.iterator()
-        if stop is not None
-    ]
+def armed_stops() -> tuple[list[Stop], list[Unarmed]]:
+    """Return every stop that has to be watched, and the rows that say so but cannot be."""
+    stops: list[Stop] = []
+    unarmed: list[Unarmed] = []
+    for row in _armed_rows():
+        try:
+            stops.append(_stop(row))
+        except (ArithmeticError, TypeError, ValueError) as exc:  # one row's trouble is not the others'
+            unarmed.append(Unarmed(row["id"], row["user_id"], row["account_id"], str(exc)))
+    return stops, unarmed
 
 
 def open_exits() -> list[int]:
@@ -164,3 +157,35 @@ def _order_record(row: ExitOrder) -> OrderRecord:
         reject_class=RejectClass(row.reject_class) if row.reject_class else None,
         message=row.message,
     )
+
+
+def _armed_rows() -> list[dict[str, Any]]:
+    """Read all at once; where one price cannot be read, without the prices: each is then read alone."""
+    names = ("id", "epoch", "user_id", "account_id", "position", "quantity")
+    instrument = ("instrument__exchange", "instrument__tradingsymbol")
+    active = Strategy.objects.filter(status=Strategy.Status.ACTIVE).exclude(position=Strategy.Position.NONE)
+    try:
+        return list(active.values(*names, *instrument, "stop_loss"))
+    except (ArithmeticError, TypeError, ValueError):
+        return list(active.values(*names, *instrument))
+
+
+def _stop(row: Mapping[str, Any]) -> Stop:
+    position, quantity = row["position"], row["quantity"]
+    if position not in ("BOUGHT", "SOLD"):
+        raise ValueError(f"its position is {position!r}, neither BOUGHT nor SOLD")
+    if not isinstance(quantity, int) or quantity <= 0:
+        raise ValueError(f"its quantity is {quantity!r}")
+    stop = row["stop_loss"] if "stop_loss" in row else _stop_loss(row["id"])
+    if stop is None:
+        raise ValueError("it has no stop-loss")
+    rule = FixedStop(to_units(stop), position == "BOUGHT")
+    symbol = canonical(row["instrument__exchange"], row["instrument__tradingsymbol"])
+    return Stop(row["id"], row["epoch"], row["user_id"], symbol, rule, quantity)
+
+
+def _stop_loss(strategy_id: int) -> Decimal | None:
+    try:
+        return Strategy.objects.values_list("stop_loss", flat=True).get(pk=strategy_id)
+    except (ArithmeticError, TypeError, ValueError) as exc:
+        raise ValueError(f"its stop-loss cannot be read ({exc})") from exc

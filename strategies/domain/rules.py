@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from marketdata.domain.prices import to_rupees
+
 NO_FLOOR = 0
 """A floor no accepted price reaches: prices are above zero."""
 
@@ -87,7 +89,7 @@ class FixedStop:
 
     def __post_init__(self) -> None:
         if not NO_FLOOR < self.price < NO_CEILING:
-            raise ValueError(f"stop of {self.price} units can never be reached: set a price above 0")
+            raise ValueError(f"a stop at {to_rupees(self.price)} can never be reached: set a price above 0")
 
     def judge(self, price: int, memory: Memory = None, /) -> Judgement:
         is_hit = price <= self.price if self.is_long else price >= self.price

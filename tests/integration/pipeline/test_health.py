@@ -215,6 +215,21 @@ class TestDegraded:
         Instrument.objects.update(token="")
         assert unprotected(client) == ["NSE:INFY is no longer in the broker's instrument list"]
 
+    @pytest.mark.parametrize(
+        ("row", "reason"),
+        [
+            ({"quantity": 0}, "it has no quantity"),
+            ({"stop_loss": None}, "it has no stop"),
+            ({"stop_loss": "0"}, "it has no stop"),
+            ({"position": "HELD"}, "its position 'HELD' is unknown"),
+        ],
+    )
+    def test_the_row_cannot_be_armed(
+        self, client: Client, listener: Listener, strategy: Strategy, row: dict[str, Any], reason: str
+    ) -> None:
+        Strategy.objects.filter(pk=strategy.pk).update(**row)
+        assert unprotected(client) == [reason]
+
     def test_an_exit_needs_a_person(self, client: Client, listener: Listener, strategy: Strategy) -> None:
         now = timezone.now()
         Strategy.objects.update(status="exiting")

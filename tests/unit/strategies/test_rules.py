@@ -58,9 +58,11 @@ def test_inside_the_bounds_nothing_changes_and_at_a_bound_it_does(level, price, 
     assert rule.judge(bounds.floor + 1 if long else bounds.ceiling - 1, memory) == nothing
 
 
-@pytest.mark.parametrize("price", [0, -5, NO_CEILING])
-def test_a_stop_that_no_price_can_reach_is_refused(price):
-    with pytest.raises(ValueError, match=f"{price} units can never be reached"):
+@pytest.mark.parametrize(
+    ("price", "shown"), [(0, "0.00"), (-50_000_000, "-5.00"), (NO_CEILING, "461168601842.73")]
+)
+def test_a_stop_that_no_price_can_reach_is_refused(price, shown):
+    with pytest.raises(ValueError, match=f"a stop at {shown}.* can never be reached: set a price above 0"):
         FixedStop(price, is_long=True)
 
 
