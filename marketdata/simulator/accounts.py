@@ -75,7 +75,13 @@ class Holding:
 
 @dataclass(slots=True)
 class Account:
-    """One client. An empty access token is a dead one."""
+    """One client. An empty access token is a dead one.
+
+    Attributes:
+        extremes: Lowest and highest net quantity by symbol and product, holdings counted in,
+            since it was seeded.
+
+    """
 
     client_id: str
     api_key: str
@@ -85,6 +91,7 @@ class Account:
     request_tokens: set[str] = field(default_factory=set)
     positions: dict[tuple[str, str], Position] = field(default_factory=dict)
     holdings: dict[tuple[str, str], Holding] = field(default_factory=dict)
+    extremes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
     def position(self, symbol: str, product: str) -> Position:
         """Return the position, made when it is the first of its kind."""
@@ -97,6 +104,12 @@ class Account:
         holding = self.holdings.get((symbol, product))
         if holding is not None:
             holding.used = max(0, -position.quantity)
+        self._note(symbol, product)
+
+    def _note(self, symbol: str, product: str, *, afresh: bool = False) -> None:
+        net = self.sellable(symbol, product)
+        low, high = (net, net) if afresh else self.extremes.get((symbol, product), (0, 0))
+        self.extremes[symbol, product] = min(low, net), max(high, net)
 
     def sellable(self, symbol: str, product: str) -> int:
         """Return how many delivered shares may be sold: the holding and what was bought today."""
@@ -110,6 +123,7 @@ class Account:
                 f"product {product!r} is not held over night: use {' or '.join(sorted(DELIVERY))}"
             )
         self.holdings[symbol, product] = Holding(symbol, product, quantity, price)
+        self._note(symbol, product, afresh=True)
 
     def seed_position(self, symbol: str, product: str, quantity: int, price: int) -> None:
         """Replace a position: intraday and delivery ones as opened today, others as carried."""
@@ -120,6 +134,7 @@ class Account:
             position.carried, position.carried_price = quantity, price
         position.average = price if quantity else 0
         self.positions[symbol, product] = position
+        self._note(symbol, product, afresh=True)
 
 
 class Accounts:
@@ -151,6 +166,7 @@ class Accounts:
         )
         if known := self._by_id.get(client_id):
             account.positions, account.holdings = known.positions, known.holdings
+            account.extremes = known.extremes
         self._by_id[client_id] = account
         return account
 

@@ -94,9 +94,9 @@ class SimulatorControl:
         """Return a new access token; the one before is dead."""
         return str(self.call("mint_token", client_id=client_id)["access_token"])
 
-    def kill_token(self, client_id: str, *, drop: bool = False) -> None:
-        """Let the token die; with ``drop`` the account's sockets are cut too."""
-        self.call("kill_token", client_id=client_id, drop=drop)
+    def kill_token(self, client_id: str, *, drop: bool = False, after_s: float = 0.0) -> None:
+        """Let the token die, at once or later; with ``drop`` the account's sockets are cut too."""
+        self.call("kill_token", client_id=client_id, drop=drop, after_s=after_s)
 
     def set_position(
         self, client_id: str, symbol: str, product: str, quantity: int, price: object = ""
@@ -134,12 +134,37 @@ class SimulatorControl:
         self.call("cancel_order", order_id=order_id)
 
     def release(self, order_id: str) -> None:
-        """Let an order that the fault ``rest`` holds meet prices again."""
+        """Let an order that ``rest`` or ``partial`` holds meet prices again, and a hidden one be seen."""
         self.call("release", order_id=order_id)
 
+    def execute(self, order_id: str, quantity: int | None = None, price: object = "") -> dict[str, Any]:
+        """Fill an order whatever state it is in, a cancelled one too; all of it at the best price unless told."""
+        return dict(self.call("execute", order_id=order_id, quantity=quantity, price=str(price)))
+
+    def forge(self, order_id: str, *, held: bool = False) -> str:
+        """Book a second order like one that is there, tag and all; return its id."""
+        return str(self.call("forge", order_id=order_id, held=held)["order_id"])
+
+    def show_status(self, order_id: str, word: str = "") -> None:
+        """Let books show a word of no meaning for an order's status; without one its own again."""
+        self.call("show_status", order_id=order_id, word=word)
+
     def ledger(self, client_id: str | None = None) -> list[dict[str, Any]]:
-        """Return every booked order with tag, status, limit, receive time and fills, oldest first."""
+        """Return every booked order, oldest first.
+
+        Among others ``order_id tag`` (as sent; ``shown_tag`` as books show it) ``symbol side product
+        quantity status filled fills received_at`` (UNIX seconds) ``cancelled_by`` (``client``,
+        ``platform``, ``exchange`` or "").
+        """
         return list(self.call("ledger", client_id=client_id))
+
+    def position_extremes(self, client_id: str) -> list[dict[str, Any]]:
+        """Return ``symbol product lowest highest quantity`` of each, net and with holdings, since seeded."""
+        return list(self.call("position_extremes", client_id=client_id))
+
+    def order_requests(self, client_id: str) -> dict[str, Any]:
+        """Return ``total``, ``most_in_a_second`` and ``requests`` (``operation``, ``at``) of an account."""
+        return dict(self.call("order_requests", client_id=client_id))
 
     def set_matching_delay(self, seconds: float) -> None:
         """Set the time from accepting an order to dealing; 0: before the answer leaves."""
@@ -194,9 +219,13 @@ class SimulatorControl:
         """Return the variants there are, ``broker.what``, with their present values."""
         return dict(self.call("variants"))
 
-    def enforce_limits(self, *, on: bool = True) -> None:
-        """Refuse requests above the broker's documented rates, or stop doing so."""
-        self.call("enforce_limits", on=on)
+    def enforce_limits(self, *, on: bool = True, **caps: int) -> None:
+        """Refuse requests above the broker's documented rates, or stop doing so.
+
+        ``per_second``, ``per_minute`` and ``per_day`` put other limits in the place of the broker's
+        for orders.
+        """
+        self.call("enforce_limits", on=on, **caps)
 
     # --- What is going on ---------------------------------------------------------------
     def subscriptions(self, client_id: str | None = None) -> dict[str, Any]:

@@ -8,46 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import asdict
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from marketdata.domain.orders import Side
-from marketdata.domain.prices import to_units
 from marketdata.simulator import reports
+from marketdata.simulator.arguments import BadCommand, units
 from marketdata.simulator.faults import FAULTS
 from marketdata.simulator.market import Hub, Market
-from marketdata.simulator.orders import Kind, Order, Ticket
+from marketdata.simulator.order_commands import OrderCommands
 
 Json = dict[str, Any]
 
 
-class BadCommand(ValueError):
-    """A command that makes no sense; the text says why."""
-
-
-def units(price: object) -> int:
-    """Return a price text in units.
-
-    Raises:
-        BadCommand: Not a decimal number, or finer than the exchange counts.
-
-    """
-    text = "" if isinstance(price, float) else str(price)  # a float has lost its last digits
-    try:
-        return to_units(Decimal(text))
-    except (InvalidOperation, ValueError):
-        raise BadCommand(
-            f"price {price!r} is not a decimal number: write rupees as a text, like '1499.95'"
-        ) from None
-
-
-class Commands:
+class Commands(OrderCommands):
     """The commands of one market."""
 
     def __init__(self, market: Market) -> None:
-        self._market = market
-        self._exchange = market.exchange
+        super().__init__(market)
         self._running: set[asyncio.Task[None]] = set()
 
     # --- Prices -------------------------------------------------------------------------
@@ -65,9 +43,7 @@ class Commands:
         if wait:
             await script
         else:
-            task = asyncio.create_task(script)
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._later(script)
         return {"ticks": len(prices)}
 
     async def set_rate(self, ticks_per_s: float) -> Json:
@@ -82,12 +58,14 @@ class Commands:
         item = self._exchange.instrument(symbol)
         item.bid = None if bid is None else units(bid)
         item.ask = None if ask is None else units(ask)
+        self._exchange.rematch(symbol)
         return reports.instrument(item)
 
     async def set_band(self, symbol: str, lower: str, upper: str) -> Json:
         """Fix the day's price band."""
         item = self._exchange.instrument(symbol)
         item.lower, item.upper, item.band_is_fixed = units(lower), units(upper), True
+        self._exchange.rematch(symbol)
         return reports.instrument(item)
 
     async def instrument(self, symbol: str) -> Json:
@@ -115,10 +93,23 @@ class Commands:
         """Return a new access token; the one before is dead."""
         return {"access_token": self._exchange.accounts.mint(client_id)}
 
-    async def kill_token(self, client_id: str, drop: bool = False) -> Json:
-        """Let the access token die, and with ``drop`` cut the account's sockets too."""
+    async def kill_token(self, client_id: str, drop: bool = False, after_s: float = 0.0) -> Json:
+        """Let the access token die, and with ``drop`` cut the account's sockets too; at once, or later."""
+        self._exchange.accounts.get(client_id)
+        if after_s:
+            self._later(self._kill_token_after(client_id, drop, after_s))
+            return {"sockets": 0}
         self._exchange.accounts.kill(client_id)
         return await self.drop(client_id) if drop else {"sockets": 0}
+
+    async def _kill_token_after(self, client_id: str, drop: bool, after_s: float) -> None:
+        await self._market.clock.sleep(after_s)
+        await self.kill_token(client_id, drop)
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def set_position(
         self, client_id: str, symbol: str, product: str, quantity: int, price: str = ""
@@ -142,58 +133,10 @@ class Commands:
         held = self._exchange.accounts.get(client_id).positions.values()
         return [{"symbol": p.symbol, "product": p.product, "quantity": p.quantity} for p in held]
 
-    # --- Orders -------------------------------------------------------------------------
-    async def place_order(
-        self,
-        client_id: str,
-        symbol: str,
-        *,
-        side: str,
-        quantity: int,
-        product: str,
-        price: str = "",
-        tag: str = "",
-    ) -> Json:
-        """Place an order as from another platform; without a price at the market."""
-        self._exchange.accounts.get(client_id), self._exchange.instrument(symbol)
-        kind = Kind.LIMIT if price else Kind.MARKET
-        ticket = Ticket(symbol, Side(side), quantity, product, kind, units(price) if price else 0, tag=tag)
-        order = self._exchange.place(client_id, ticket)
-        self._exchange.work(order)
-        return reports.order(order)
-
-    async def cancel_order(self, order_id: str) -> Json:
-        """Cancel an order as from another platform."""
-        order = self._known(order_id)
-        self._exchange.cancel(order)
-        return reports.order(order)
-
-    async def release(self, order_id: str) -> Json:
-        """Let an order that a fault holds meet prices again."""
-        order = self._known(order_id)
-        order.held = False
-        self._exchange.rematch(order)
-        return reports.order(order)
-
-    def _known(self, order_id: str) -> Order:
-        order = self._exchange.orders.get(order_id)
-        if order is None:
-            raise BadCommand(f"no order {order_id!r}: see the ledger")
-        return order
-
-    async def ledger(self, client_id: str | None = None) -> list[Json]:
-        """Return every order that was booked, in the order of receipt."""
-        return [reports.order(o) for o in self._exchange.orders.values() if client_id in (None, o.account)]
-
-    async def set_matching_delay(self, seconds: float) -> Json:
-        """Set the time from accepting an order to judging it; 0: before the answer leaves."""
-        self._market.matching_delay_s = seconds
-        return {"seconds": seconds}
-
     # --- Faults -------------------------------------------------------------------------
     async def fault(self, name: str, **options: Any) -> Json:
         """Arm a named fault: ``account operation times seconds`` and its own parameters."""
-        return asdict(self._market.faults.arm(name, **options))
+        return asdict(self._market.arm(name, **options))
 
     async def clear_faults(self, name: str | None = None) -> Json:
         self._market.faults.clear(name)
@@ -248,11 +191,6 @@ class Commands:
 
     async def variants(self) -> Json:
         return dict(self._market.variants)
-
-    async def enforce_limits(self, on: bool = True) -> Json:
-        """Refuse requests above the broker's documented rates, or stop doing so."""
-        self._market.enforces_limits = on
-        return {"on": on}
 
     # --- What is going on ---------------------------------------------------------------
     async def subscriptions(self) -> Json:

@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Protocol
 
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import UnknownInstrument
 from marketdata.simulator.accounts import DELIVERY, Accounts
 from marketdata.simulator.instrument import Instrument
-from marketdata.simulator.orders import Fill, Kind, Order, Status, Ticket
+from marketdata.simulator.orders import Fill, Kind, Order, Status, Ticket, Whims
+from marketdata.simulator.protection import worst_price
 from marketdata.simulator.universe import Listing
 
 IST = timezone(timedelta(hours=5, minutes=30))
@@ -113,14 +113,14 @@ class Exchange:
         for observer in self._observers:
             observer.on_print(Print(instrument, price, at))
         if price > 0:
-            self._match_all(symbol)
+            self.rematch(symbol)
 
     # --- Orders -------------------------------------------------------------------------
-    def place(self, client_id: str, ticket: Ticket, *, held: bool = False, fate: str = "") -> Order:
+    def place(self, client_id: str, ticket: Ticket, whims: Whims | None = None) -> Order:
         """Take an order into the book. It meets prices when ``work`` is called."""
         now = self._clock.time()
         order_id = f"{datetime.fromtimestamp(now, IST):%y%m%d}{len(self.orders) + 1:09d}"
-        order = Order(order_id, client_id, ticket, now, now, held=held, fate=fate)
+        order = Order(order_id, client_id, ticket, now, now, whims=whims or Whims())
         self.orders[order_id] = order
         order.move(Status.RECEIVED, now)
         return order
@@ -129,7 +129,7 @@ class Exchange:
         """Let the risk system and the exchange judge a received order."""
         if order.status is not Status.RECEIVED:
             return
-        if message := order.fate or self._objection(order):
+        if message := order.whims.fate or self._objection(order):
             self._move(order, Status.REJECTED, message)
             return
         order.accepted_at = self._clock.time()
@@ -145,10 +145,23 @@ class Exchange:
             self._move(order, Status.WAITING if order.ticket.kind.has_trigger else Status.OPEN)
             self._match(order)
 
-    def cancel(self, order: Order, message: str = "") -> None:
-        """Cancel a living order; raises ``OrderClosed``."""
+    def cancel(self, order: Order, by: str, message: str = "") -> None:
+        """Cancel a living order; raises ``OrderClosed``. See ``Order.cancelled_by``."""
         _refuse_final(order)
+        order.cancelled_by = by
         self._move(order, Status.CANCELLED, message)
+
+    def execute(self, order: Order, quantity: int | None = None, price: int | None = None) -> None:
+        """Fill an order whatever state it is in, all of it unless told: exchanges are known to.
+
+        Without a price it is dealt at the best one, and where nobody is there at its own.
+        """
+        left = order.ticket.quantity - order.filled
+        instrument = self.instruments[order.ticket.symbol]
+        best = instrument.best_bid() if order.is_sell else instrument.best_ask()
+        if left:
+            quantity = left if quantity is None else min(quantity, left)
+            self.fill(order, quantity, price or best or order.limit or instrument.last)
 
     def order(self, client_id: str, order_id: str) -> Order:
         """Return one order of an account; raises ``UnknownOrder``."""
@@ -166,29 +179,26 @@ class Exchange:
         for order in [o for orders in self._working.values() for o in orders.values()]:
             lives_s = order.ticket.lives_s
             if lives_s is not None and now >= order.received_at + lives_s:
-                self._move(order, Status.CANCELLED)
+                self.cancel(order, "exchange")
 
-    def rematch(self, order: Order) -> None:
-        """Let one order meet the present price again."""
-        self._match(order)
-
-    # --- How an order meets a price -----------------------------------------------------
-    def _match_all(self, symbol: str) -> None:
+    def rematch(self, symbol: str) -> None:
+        """Let an instrument's orders meet the present price and book again."""
         for order in list(self._working.get(symbol, {}).values()):
             self._match(order)
 
+    # --- How an order meets a price -----------------------------------------------------
     def _match(self, order: Order) -> None:
         instrument = self.instruments[order.ticket.symbol]
         if order.status is Status.WAITING and _is_triggered(order, instrument):
             self._trigger(order)
         if order.status is not Status.OPEN:
             return
-        order.limit = order.limit or _limit(order.ticket, instrument)
+        order.limit = order.limit or worst_price(order.ticket, instrument)
         best = instrument.best_bid() if order.is_sell else instrument.best_ask()
-        if not order.held and best and (best >= order.limit if order.is_sell else best <= order.limit):
-            self.fill(order, order.pending, best)
-        elif order.ticket.lives_s == 0:
-            self._move(order, Status.CANCELLED)
+        if order.fillable and best and (best >= order.limit if order.is_sell else best <= order.limit):
+            self.fill(order, order.fillable, best)
+        if order.pending and (order.whims.ending or order.ticket.lives_s == 0):
+            self.cancel(order, "exchange", order.whims.ending)
 
     def _trigger(self, order: Order) -> None:
         kind = Kind.LIMIT if order.ticket.kind is Kind.STOP_LIMIT else Kind.MARKET
@@ -262,16 +272,3 @@ def _refuse_final(order: Order) -> None:
 def _is_triggered(order: Order, instrument: Instrument) -> bool:
     trigger = order.ticket.trigger
     return instrument.last <= trigger if order.is_sell else instrument.last >= trigger
-
-
-def _limit(ticket: Ticket, instrument: Instrument) -> int:
-    """Return the worst price the order may trade at: its own, or the end of its protection band."""
-    if ticket.kind is Kind.LIMIT:
-        return ticket.price
-    share = instrument.last * ticket.protection / 100
-    sells = ticket.side == "SELL"
-    edge = Decimal(instrument.last) + (-share if sells else share)
-    tick = instrument.listing.tick
-    # Rounded towards the last price: a protected order never gives away more than was allowed.
-    steps = (edge / tick).to_integral_value(ROUND_CEILING if sells else ROUND_FLOOR)
-    return max(tick, int(steps) * tick)

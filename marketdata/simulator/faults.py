@@ -32,7 +32,9 @@ FAULTS: Mapping[str, Kind] = {
         "feed", {"code": 0},
     ),
     "silence": Kind("keep feed sockets open and send nothing", "feed"),
-    "latency": Kind("answer a request later", None, {"delay_s": 1.0}),
+    "latency": Kind(
+        "answer a request later: held up before it does anything, or after", None, {"delay_s": 1.0, "booked": False}
+    ),
     "cut_before": Kind("cut the connection before the request does anything", "place"),
     "lost_reply": Kind("do what was asked, then cut the connection instead of answering", "place"),
     "server_error": Kind("answer 5xx, before or after doing it", "place", {"status": 502, "booked": False}),
@@ -44,6 +46,28 @@ FAULTS: Mapping[str, Kind] = {
     ),
     "reject_after_ack": Kind("accept an order, then reject it in the book", "place", _REJECT),
     "rest": Kind("accept an order and never fill it", "place"),
+    "partial": Kind("fill part of an order, then let it rest", "place", {"quantity": 1}),
+    "cancelled_by_exchange": Kind(
+        "accept an order, fill part of it if told, then take it out for its price", "place",
+        {"text": "17070 : The Price is out of the LPP range", "filled": 0},
+    ),
+    "price_protection": Kind(
+        "refuse limit prices far from the last one and speak of circuit limits; booked: with a rejected row",
+        "place", {"percent": 40, "rupees": 20, "booked": False},
+    ),
+    "market_blocked": Kind("refuse market orders, of one symbol if told", "place", {"symbol": ""}),
+    "strip_tag": Kind("book an order with the first characters of its tag only", "place", {"keep": 0}),
+    "double_booking": Kind("book an order twice, and tell of the first", "place"),
+    "hide": Kind("keep a booked order out of the order book and the trades for a while", "place", {"hide_s": 10.0}),
+    "odd_status": Kind("show a status word that nobody knows, until show_status", "place", {"word": "PONDERING"}),
+    "freeze_book": Kind(
+        "answer orders, trades, positions and holdings as they were when it was armed", None, {}
+    ),
+    "fill_on_cancel": Kind(
+        "fill an order that is to be cancelled, then answer the cancel: refused, or as if done", "cancel",
+        {"refused": True},
+    ),
+    "late_fill": Kind("cancel an order, and fill it after all a while later", "cancel", {"after_s": 5.0}),
 }  # fmt: skip
 
 

@@ -83,6 +83,10 @@ class Instrument:
         while self.last <= self.lower:
             self.lower -= self._band_step
 
+    def inside_band(self, price: int) -> int:
+        """Return the price nearest to ``price`` that the day's band takes."""
+        return min(max(price, self.lower), self.upper) if self.upper else price
+
     def best_bid(self) -> int:
         """Return the best bid, 0 when nobody buys: at the lower end of a fixed band, and for indices."""
         if self.bid is not None:

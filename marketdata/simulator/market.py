@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from marketdata.domain.clock import Clock
+from marketdata.simulator.accounts import Account
 from marketdata.simulator.exchange import Exchange, Print
-from marketdata.simulator.faults import Faults
+from marketdata.simulator.faults import Fault, Faults
+from marketdata.simulator.limits import ORDER_OPERATIONS, Limiter, Rate, Traffic
 from marketdata.simulator.orders import Order
+from marketdata.simulator.shown import FREEZE, Shown
 from marketdata.simulator.tape import Tape
 
 
@@ -57,6 +60,9 @@ class Market:
     Attributes:
         matching_delay_s: From accepting an order to judging it; 0: before the answer leaves.
         enforces_limits: Whether surfaces refuse requests above the broker's documented rates.
+        caps: Other limits for orders than the brokers', by name: ``per_second per_minute per_day``.
+        traffic: Order requests by client id; those of nobody's token stand under "".
+        shown: What reads answer.
         counters: What happened so far, by name.
         variants: How the surfaces behave where a broker is known to behave in several ways;
             each surface names its own, ``broker.what``, with the usual value.
@@ -71,11 +77,35 @@ class Market:
     hubs: list[Hub] = field(default_factory=list)
     matching_delay_s: float = 0.005
     enforces_limits: bool = False
+    caps: dict[str, int] = field(default_factory=dict)
+    traffic: dict[str, Traffic] = field(default_factory=dict)
+    shown: Shown = field(init=False)
     counters: Counter[str] = field(default_factory=Counter)
     variants: dict[str, str | int | bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.exchange.observe(self)
+        self.shown = Shown(self.exchange, self.faults, self.clock)
+
+    def arm(self, name: str, **options: Any) -> Fault:
+        """Arm a fault; see ``Faults.arm``."""
+        fault = self.faults.arm(name, **options)
+        if name == FREEZE:
+            self.shown.freeze(fault)
+        return fault
+
+    def receive(self, account: Account | None, operation: str) -> None:
+        """Count a request that has arrived."""
+        self.counters[f"requests.{operation}"] += 1
+        if operation in ORDER_OPERATIONS:
+            client_id = account.client_id if account else ""
+            self.traffic.setdefault(client_id, Traffic()).receive(operation, self.clock)
+
+    def broken_limit(self, limiter: Limiter, account: Account | None, operation: str) -> Rate | None:
+        """Return the limit that one more request breaks, when limits are enforced."""
+        if account is None or not self.enforces_limits:
+            return None
+        return limiter.broken(account.client_id, operation, self.caps)
 
     def on_print(self, _: Print) -> None:
         self.counters["ticks"] += 1

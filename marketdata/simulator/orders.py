@@ -81,13 +81,36 @@ class Stage:
 
 
 @dataclass(slots=True)
+class Whims:
+    """What faults do to one order.
+
+    Attributes:
+        fills_at_most: Units it may fill before it rests; None: all of them.
+        fate: Message with which it is going to be rejected; empty: it is not.
+        ending: Message with which the exchange cancels what does not fill at once; empty: it does not.
+        sent_tag: The tag that came with it; None: the one the ticket has.
+        hidden_until: Monotonic seconds; no book shows it before.
+        word: Status word that books show instead of its own; empty: its own.
+
+    """
+
+    fills_at_most: int | None = None
+    fate: str = ""
+    ending: str = ""
+    sent_tag: str | None = None
+    hidden_until: float = 0.0
+    word: str = ""
+
+
+@dataclass(slots=True)
 class Order:
     """One order of one account.
 
     Attributes:
         limit: Price it works at, in units; 0 until a market or stop order reached the book.
-        held: A fault keeps it from filling.
-        fate: Message with which it is going to be rejected; empty: treated normally.
+        whims: What faults do to it.
+        cancelled_by: ``client`` (through its API), ``platform`` (another one of the client's),
+            ``exchange``; empty when it was not cancelled.
 
     """
 
@@ -99,8 +122,8 @@ class Order:
     status: Status = Status.RECEIVED
     limit: int = 0
     message: str = ""
-    held: bool = False
-    fate: str = ""
+    whims: Whims = field(default_factory=Whims)
+    cancelled_by: str = ""
     modifications: int = 0
     accepted_at: float | None = None
     fills: list[Fill] = field(default_factory=list)
@@ -113,6 +136,18 @@ class Order:
     @property
     def pending(self) -> int:
         return 0 if self.status.is_final else self.ticket.quantity - self.filled
+
+    @property
+    def fillable(self) -> int:
+        """Units that may fill now: what is pending, unless a fault allows less."""
+        if self.whims.fills_at_most is None:
+            return self.pending
+        return max(0, min(self.pending, self.whims.fills_at_most - self.filled))
+
+    @property
+    def tag(self) -> str:
+        """The tag that came with it, whatever books show."""
+        return self.ticket.tag if self.whims.sent_tag is None else self.whims.sent_tag
 
     @property
     def average(self) -> Decimal:

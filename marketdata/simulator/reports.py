@@ -38,7 +38,8 @@ def order(item: Order) -> Json:
     return {
         "order_id": item.order_id,
         "account": item.account,
-        "tag": ticket.tag,
+        "tag": item.tag,
+        "shown_tag": ticket.tag,
         "symbol": ticket.symbol,
         "side": ticket.side.value,
         "product": ticket.product,
@@ -48,6 +49,7 @@ def order(item: Order) -> Json:
         "limit": str(to_rupees(item.limit)),
         "status": item.status.value,
         "message": item.message,
+        "cancelled_by": item.cancelled_by,
         "filled": item.filled,
         "received_at": item.received_at,
         "updated_at": item.updated_at,

@@ -20,6 +20,7 @@ from marketdata.listener import MarketDataListener
 from marketdata.ports import BrokerAdapter, BrokerConfig, OrderGateway
 from marketdata.secret import Secret
 from marketdata.simulator.control import SimulatorControl
+from tests.contract.ordering import Bench
 from tests.support.simulator import RunningSimulator, start_simulator
 
 _numbers = count(1)
@@ -50,6 +51,7 @@ def adapter(broker: str) -> BrokerAdapter:
 def control(running: RunningSimulator) -> Iterator[SimulatorControl]:
     yield running.control
     running.control.clear_faults()
+    running.control.enforce_limits(on=False)
 
 
 @pytest.fixture
@@ -80,6 +82,11 @@ def book(broker: str, adapter: BrokerAdapter) -> InstrumentBook:
 @pytest.fixture
 def gateway(adapter: BrokerAdapter, config: BrokerConfig, book: InstrumentBook) -> OrderGateway:
     return adapter.gateway(config, book)
+
+
+@pytest.fixture
+def bench(gateway: OrderGateway, control: SimulatorControl, config: BrokerConfig) -> Bench:
+    return Bench(gateway, control, config.client_id)
 
 
 @dataclass

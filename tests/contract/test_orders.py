@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -26,20 +25,16 @@ from marketdata.domain.orders import (
     RejectClass,
     Side,
     TradeSnapshot,
-    WriteResult,
 )
 from marketdata.domain.prices import round_down, round_up, to_rupees, to_units
 from marketdata.instruments import InstrumentBook
 from marketdata.ports import BrokerAdapter, BrokerConfig, OrderGateway
 from marketdata.simulator.control import SimulatorControl
+from tests.contract.ordering import INFY, STATIONS, Bench, cancel, find, place, sell
 from tests.support.certificates import self_signed
 from tests.support.kite_feed import kite_feed
 from tests.support.simulator import free_ports
 from tests.support.waiting import eventually
-
-INFY = "NSE:INFY"
-STATIONS = ("TRANSIT", "PUT ORDER REQ RECEIVED", "VALIDATION PENDING", "OPEN PENDING")
-"""Status words of an order that the exchange has not judged yet."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,32 +42,6 @@ def price(control: SimulatorControl, config: BrokerConfig) -> None:
     control.set_price(INFY, "1500")
     control.set_book(INFY)
     control.set_position(config.client_id, INFY, "MIS", 10, "1510")
-
-
-def sell(tag: str, quantity: int = 10, **more: Any) -> OrderRequest:
-    return OrderRequest(tag, INFY, Side.SELL, quantity, "MIS", **more)
-
-
-def place(gateway: OrderGateway, request: OrderRequest) -> WriteResult:
-    wire = gateway.open_wire()
-    try:
-        wire.prepare(request)
-        return wire.send(time.monotonic() + 5)
-    finally:
-        wire.close()
-
-
-def cancel(gateway: OrderGateway, order_id: str) -> WriteResult:
-    wire = gateway.open_wire()
-    try:
-        return wire.cancel(order_id)
-    finally:
-        wire.close()
-
-
-def find(gateway: OrderGateway, tag: str) -> OrderSnapshot:
-    (order,) = [order for order in gateway.orders() if order.tag == tag]
-    return order
 
 
 def test_the_token_says_whose_account_it_is(
@@ -113,23 +82,6 @@ def test_a_limit_rests_until_it_is_cancelled(gateway: OrderGateway) -> None:
 
 def test_cancelling_what_is_not_there_is_no_success(gateway: OrderGateway) -> None:
     assert cancel(gateway, "999").outcome in (Outcome.REJECTED, Outcome.UNKNOWN)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """One account's gateway, and the simulator behind it."""
-
-    gateway: OrderGateway
-    control: SimulatorControl
-    client_id: str
-
-    def fault(self, name: str, **options: Any) -> None:
-        self.control.fault(name, account=self.client_id, **options)
-
-
-@pytest.fixture
-def bench(gateway: OrderGateway, control: SimulatorControl, config: BrokerConfig) -> Bench:
-    return Bench(gateway, control, config.client_id)
 
 
 @pytest.mark.parametrize(

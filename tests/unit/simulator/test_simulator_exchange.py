@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -8,14 +9,14 @@ from marketdata.domain.errors import UnknownInstrument
 from marketdata.domain.orders import Side
 from marketdata.simulator.accounts import Account, UnknownAccount
 from marketdata.simulator.exchange import Exchange, OrderClosed, UnknownOrder, previous_close_time
-from marketdata.simulator.orders import Kind, Order, Status, Ticket
+from marketdata.simulator.orders import Kind, Order, Status, Ticket, Whims
 from tests.unit.simulator.conftest import NOON, ManualClock, Recorder, rupees, ticket
 
 ID = "AB1234"
 
 
-def placed(exchange: Exchange, wanted: Ticket, **options: str | bool) -> Order:
-    order = exchange.place(ID, wanted, **options)  # type: ignore[arg-type]  # a test's own shorthand
+def placed(exchange: Exchange, wanted: Ticket, whims: Whims | None = None) -> Order:
+    order = exchange.place(ID, wanted, whims)
     exchange.work(order)
     return order
 
@@ -157,9 +158,9 @@ def test_cancel_and_modify_only_what_lives(exchange: Exchange) -> None:
     exchange.modify(order, price=rupees("1520"))
     exchange.trade("NSE:INFY", rupees("1510"))
     assert (order.status, order.modifications) == (Status.OPEN, 1)
-    exchange.cancel(order)
+    exchange.cancel(order, "client")
     assert status(order) is Status.CANCELLED
-    for change in (exchange.cancel, exchange.modify):
+    for change in (partial(exchange.cancel, by="client"), exchange.modify):
         with pytest.raises(OrderClosed, match="is cancelled"):
             change(order)
     exchange.trade("NSE:INFY", rupees("1530"))
@@ -173,16 +174,16 @@ def test_a_modified_price_is_met_at_once(exchange: Exchange) -> None:
 
 
 def test_a_held_order_never_fills_until_released(exchange: Exchange) -> None:
-    order = placed(exchange, ticket(), held=True)
+    order = placed(exchange, ticket(), whims=Whims(fills_at_most=0))
     exchange.trade("NSE:INFY", rupees("1600"))
     assert status(order) is Status.OPEN
-    order.held = False
-    exchange.rematch(order)
+    order.whims.fills_at_most = None
+    exchange.rematch("NSE:INFY")
     assert status(order) is Status.COMPLETE
 
 
 def test_a_doomed_order_is_rejected_with_its_text(exchange: Exchange) -> None:
-    order = placed(exchange, ticket(), fate="Insufficient funds")
+    order = placed(exchange, ticket(), whims=Whims(fate="Insufficient funds"))
     assert (order.status, order.message) == (Status.REJECTED, "Insufficient funds")
 
 
@@ -228,7 +229,7 @@ def test_only_what_is_watched_or_ordered_is_active(exchange: Exchange) -> None:
     assert exchange.active() == ["NSE:SBIN"]
     order = placed(exchange, ticket(symbol="NSE:TCS", kind=Kind.LIMIT, price=rupees("3200")))
     assert exchange.active() == ["NSE:SBIN", "NSE:TCS"]
-    exchange.cancel(order)
+    exchange.cancel(order, "client")
     assert exchange.active() == ["NSE:SBIN"]
 
 
@@ -240,3 +241,50 @@ def test_tokens_live_until_the_next(exchange: Exchange, account: Account) -> Non
     exchange.accounts.kill(ID)
     assert exchange.accounts.authenticated(account.api_key, second) is None
     assert exchange.accounts.authenticated(account.api_key, "") is None
+
+
+def test_part_of_an_order_fills_and_the_rest_rests(exchange: Exchange) -> None:
+    order = placed(exchange, ticket(), Whims(fills_at_most=3))
+    exchange.trade("NSE:INFY", rupees("1600"))
+    assert (status(order), order.filled, order.pending) == (Status.OPEN, 3, 7)
+
+
+def test_what_is_to_fill_now_or_never_keeps_what_it_got(exchange: Exchange) -> None:
+    order = placed(exchange, ticket(lives_s=0), Whims(fills_at_most=3))
+    assert (status(order), order.filled, order.cancelled_by) == (Status.CANCELLED, 3, "exchange")
+
+
+def test_a_cancelled_order_may_be_executed_after_all(exchange: Exchange, account: Account) -> None:
+    order = placed(exchange, ticket(), Whims(fills_at_most=4))
+    exchange.cancel(order, "client")
+    exchange.execute(order, quantity=5)
+    exchange.execute(order)
+    exchange.execute(order)  # there is nothing left
+    assert (status(order), order.filled) == (Status.COMPLETE, 10)
+    assert account.position("NSE:INFY", "MIS").quantity == -10
+
+
+def test_at_the_lower_limit_a_sale_waits_for_buyers(exchange: Exchange) -> None:
+    infy = exchange.instrument("NSE:INFY")
+    infy.lower, infy.upper, infy.band_is_fixed = rupees("1350"), rupees("1650"), True
+    exchange.trade("NSE:INFY", rupees("1350"))
+    market = placed(exchange, ticket())
+    limit = placed(exchange, ticket(kind=Kind.LIMIT, price=rupees("1350")))
+    assert [(status(o), o.limit) for o in (market, limit)] == [(Status.OPEN, rupees("1350"))] * 2
+    infy.bid = rupees("1350")
+    exchange.rematch("NSE:INFY")
+    assert {status(market), status(limit)} == {Status.COMPLETE}
+
+
+def test_extremes_of_a_position_start_where_it_was_seeded(exchange: Exchange, account: Account) -> None:
+    account.seed_position("NSE:INFY", "MIS", 10, rupees("1500"))
+    assert account.extremes["NSE:INFY", "MIS"] == (10, 10)
+    placed(exchange, ticket(quantity=15))
+    placed(exchange, ticket(Side.BUY, quantity=20))
+    assert account.extremes["NSE:INFY", "MIS"] == (-5, 15)
+
+
+def test_extremes_count_the_shares_of_the_demat_account(exchange: Exchange, account: Account) -> None:
+    account.seed_holding("NSE:INFY", "CNC", 10, rupees("1500"))
+    placed(exchange, ticket(product="CNC", quantity=10))
+    assert account.extremes["NSE:INFY", "CNC"] == (0, 10)

@@ -148,7 +148,7 @@ def alert(order: Order, item: Instrument, security: Security) -> dict[str, Any]:
         "Instrument": contract.instrument_type if contract.expiry else "EQUITY",
         "Symbol": row["tradingSymbol"],
         "ProductName": row["productType"],
-        "Status": _STATUS[row["orderStatus"]],
+        "Status": _STATUS.get(row["orderStatus"], row["orderStatus"]),
         "LotSize": contract.lot_size,
         "StrikePrice": row["drvStrikePrice"],
         "ExpiryDate": f"{contract.expiry} 00:00:00" if contract.expiry else _NEVER,

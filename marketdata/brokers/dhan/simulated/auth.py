@@ -16,8 +16,8 @@ from marketdata.brokers.dhan.simulated.demo import DHAN_PIN, DHAN_TOTP_SECRET
 from marketdata.brokers.dhan.simulated.errors import DhanError, dead_token
 from marketdata.brokers.dhan.simulated.views import Json
 from marketdata.simulator.accounts import Account
-from marketdata.simulator.calls import Windows
 from marketdata.simulator.exchange import IST
+from marketdata.simulator.limits import Windows
 
 _STEP_S = 30
 _CONSENTS_PER_DAY = 25

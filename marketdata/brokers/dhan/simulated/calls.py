@@ -11,19 +11,30 @@ from typing import Any
 from aiohttp import web
 
 from marketdata.brokers.dhan.simulated.catalogue import Catalogue, Security
-from marketdata.brokers.dhan.simulated.errors import DhanError, dead_token, too_many
+from marketdata.brokers.dhan.simulated.errors import DhanError, dead_token
 from marketdata.brokers.dhan.simulated.sessions import Sessions
-from marketdata.domain.clock import Clock
 from marketdata.simulator import calls
 from marketdata.simulator.accounts import Account
+from marketdata.simulator.limits import (
+    DAY_S,
+    HOUR_S,
+    MINUTE_S,
+    ORDER_OPERATIONS,
+    PER_DAY,
+    PER_MINUTE,
+    PER_SECOND,
+    SECOND_S,
+    Rate,
+)
 
-_ORDERS = frozenset({"place", "modify", "cancel"})
-# (requests, seconds) that are allowed
-_LIMITS = {
-    "orders": ((10, 1.0), (250, 60.0), (1_000, 3_600.0), (7_000, 86_400.0)),
-    "quotes": ((1, 1.0),),
-    "others": ((20, 1.0),),
-}
+RATES = (
+    Rate(10, SECOND_S, ORDER_OPERATIONS, PER_SECOND),
+    Rate(250, MINUTE_S, ORDER_OPERATIONS, PER_MINUTE),
+    Rate(1_000, HOUR_S, ORDER_OPERATIONS),
+    Rate(7_000, DAY_S, ORDER_OPERATIONS, PER_DAY),
+    Rate(1, SECOND_S, frozenset({"quotes"})),
+    Rate(20, SECOND_S),
+)
 
 
 @dataclass(slots=True)
@@ -69,17 +80,3 @@ async def form(request: web.Request) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise DhanError("Request body is not a JSON object.")
     return found
-
-
-class Limiter:
-    """Requests per account, as documented."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._windows = calls.Windows(clock)
-
-    def check(self, client_id: str, operation: str) -> None:
-        """Count a request; raises ``DhanError`` when it is one too many."""
-        bucket = "orders" if operation in _ORDERS else "quotes" if operation == "quotes" else "others"
-        for limit, window_s in _LIMITS[bucket]:
-            if not self._windows.admits(client_id, f"{bucket}/{window_s}", limit, window_s):
-                raise too_many()

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from marketdata.simulator.faults import Fault
+from marketdata.simulator.limits import PER_DAY
 
 _TYPES = {
     "DH-901": "Invalid_Authentication", "DH-902": "Invalid_Access", "DH-903": "User_Account",
@@ -62,8 +63,18 @@ def order_error(message: str) -> DhanError:
     return DhanError(message, "DH-906")
 
 
-def too_many() -> DhanError:
-    return DhanError("Too many requests on server from single user breaching rate limits.", "DH-904", 429)
+def too_many(limit: str = "") -> DhanError:
+    """Return what is answered above a limit; that of the day is told apart (its text is a guess)."""
+    what = "the daily order limit" if limit == PER_DAY else "rate limits"
+    return DhanError(f"Too many requests on server from single user breaching {what}.", "DH-904", 429)
+
+
+def market_blocked() -> DhanError:
+    return order_error("Market orders are not allowed in this illiquid contract")
+
+
+def beyond_range() -> DhanError:
+    return order_error("Price is out of the day's circuit limits")
 
 
 def gateway_error(status: int) -> DhanError:

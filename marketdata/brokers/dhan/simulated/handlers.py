@@ -9,8 +9,8 @@ from aiohttp import web
 from marketdata.brokers.dhan.simulated import errors, tickets, views
 from marketdata.brokers.dhan.simulated.calls import Call
 from marketdata.brokers.dhan.simulated.errors import DhanError, dead_token, invalid, order_error
+from marketdata.simulator import calls
 from marketdata.simulator.accounts import Holding
-from marketdata.simulator.calls import book
 from marketdata.simulator.exchange import OrderClosed, UnknownOrder
 from marketdata.simulator.instrument import Instrument
 from marketdata.simulator.orders import Order, Status
@@ -38,7 +38,7 @@ def place(call: Call) -> views.Json:
         raise DhanError("afterMarketOrder is not simulated: the exchange never closes here.")
     symbol = call.catalogue.symbol(call.form.get("exchangeSegment"), call.form.get("securityId"))
     ticket = tickets.new_ticket(call.form, call.instrument(symbol) if symbol else None)
-    return _acknowledged(book(call, ticket, errors))
+    return _acknowledged(calls.book(call, ticket, errors))
 
 
 def _acknowledged(order: Order) -> views.Json:
@@ -61,7 +61,7 @@ def modify(call: Call) -> views.Json:
 def cancel(call: Call) -> web.Response:
     order = _order(call)
     try:
-        call.market.exchange.cancel(order)
+        calls.cancel(call, order)
     except OrderClosed:
         raise _closed(order) from None
     return web.json_response({"orderId": order.order_id, "orderStatus": "CANCELLED"}, status=202)
@@ -78,18 +78,25 @@ def _order(call: Call) -> Order:
         raise order_error("Order not found") from None
 
 
+def _shown(call: Call) -> Order:
+    try:
+        return call.market.shown.order(call.who, call.path("order_id"))
+    except UnknownOrder:
+        raise order_error("Order not found") from None
+
+
 def orders(call: Call) -> list[views.Json]:
-    return [_row(call, order) for order in _book(call)]
+    return [_row(call, order) for order in call.books().orders]
 
 
 def order(call: Call) -> views.Json:
-    return _row(call, _order(call))
+    return _row(call, _shown(call))
 
 
 def order_by_correlation(call: Call) -> views.Json:
     """Return the latest order of a correlation id: nothing keeps a client from using one twice."""
     wanted = call.path("correlation_id")
-    found = [order for order in _book(call) if order.ticket.tag == wanted]
+    found = [order for order in call.books().orders if order.ticket.tag == wanted]
     if not found:
         raise order_error("Order not found")
     return _row(call, found[-1])
@@ -101,11 +108,11 @@ def _row(call: Call, order: Order) -> views.Json:
 
 
 def trades(call: Call) -> list[views.Json]:
-    return [trade for order in _book(call) for trade in _trades(call, order)]
+    return [trade for order in call.books().orders for trade in _trades(call, order)]
 
 
 def order_trades(call: Call) -> list[views.Json]:
-    return _trades(call, _order(call))
+    return _trades(call, _shown(call))
 
 
 def _trades(call: Call, order: Order) -> list[views.Json]:
@@ -113,20 +120,16 @@ def _trades(call: Call, order: Order) -> list[views.Json]:
     return list(views.trades(order, call.instrument(symbol), call.security(symbol)))
 
 
-def _book(call: Call) -> list[Order]:
-    return call.market.exchange.orders_of(call.account.client_id)
-
-
 # --- Portfolio --------------------------------------------------------------------------
 def positions(call: Call) -> list[views.Json]:
-    held = [p for p in call.account.positions.values() if p.carried or p.bought or p.sold]
+    held = [p for p in call.books().positions.values() if p.carried or p.bought or p.sold]
     client_id = call.account.client_id
     return [views.position(p, call.instrument(p.symbol), call.security(p.symbol), client_id) for p in held]
 
 
 def holdings(call: Call) -> list[views.Json]:
     by_symbol: dict[str, list[Holding]] = {}
-    for holding in call.account.holdings.values():
+    for holding in call.books().holdings.values():
         by_symbol.setdefault(holding.symbol, []).append(holding)
     if not by_symbol and call.market.variants[EMPTY_HOLDINGS] == "error":
         raise DhanError("No holdings available", "DH-1111", 500)

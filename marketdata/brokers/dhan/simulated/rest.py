@@ -10,12 +10,13 @@ from aiohttp import web
 
 from marketdata.brokers.dhan.simulated import errors, handlers
 from marketdata.brokers.dhan.simulated.auth import Desk
-from marketdata.brokers.dhan.simulated.calls import Call, Limiter, caller, form
+from marketdata.brokers.dhan.simulated.calls import RATES, Call, caller, form
 from marketdata.brokers.dhan.simulated.catalogue import Catalogue
 from marketdata.brokers.dhan.simulated.errors import DhanError, dead_data_token, dead_token
 from marketdata.brokers.dhan.simulated.scrip_master import csv
 from marketdata.brokers.dhan.simulated.sessions import Sessions
-from marketdata.simulator.calls import Windows, after, before
+from marketdata.simulator.calls import after, before
+from marketdata.simulator.limits import Limiter, Windows
 from marketdata.simulator.market import Market
 
 
@@ -68,7 +69,7 @@ class DhanApi:
         self._catalogue = catalogue
         self._sessions = sessions
         self._paths = paths
-        self._limiter = Limiter(market.clock)
+        self._limiter = Limiter(market.clock, RATES)
         self._desk = Desk(Windows(market.clock))
         self._list = b""
         market.variants |= {handlers.EMPTY_HOLDINGS: "error", handlers.DATA_PLAN: "Active"}
@@ -109,12 +110,12 @@ class DhanApi:
         return serve
 
     async def _call(self, endpoint: Endpoint, request: web.Request) -> Call:
-        self._market.counters[f"requests.{endpoint.operation}"] += 1
         account = caller(request, self._sessions)
+        self._market.receive(account, endpoint.operation)
         if account is None and not endpoint.is_public:
             raise dead_data_token() if endpoint.operation == "quotes" else dead_token()
-        if account is not None and self._market.enforces_limits:
-            self._limiter.check(account.client_id, endpoint.operation)
+        if broken := self._market.broken_limit(self._limiter, account, endpoint.operation):
+            raise errors.too_many(broken.name)
         body = await form(request)
         return Call(
             self._market, "dhan", request, endpoint.operation, account, self._catalogue, self._sessions, body
@@ -124,7 +125,7 @@ class DhanApi:
         if struck := await before(call, errors):
             return struck
         result = endpoint.handle(call)
-        if struck := after(call, errors):
+        if struck := await after(call, errors):
             return struck
         return result if isinstance(result, web.StreamResponse) else web.json_response(result)
 

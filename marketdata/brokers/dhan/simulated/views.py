@@ -33,6 +33,8 @@ _OPTION = {"CE": "CALL", "PE": "PUT"}
 
 def status(item: Order) -> str:
     """Return Dhan's word for where an order is."""
+    if item.whims.word:
+        return item.whims.word
     if item.status is Status.OPEN and item.filled:
         return "PART_TRADED"
     return _STATUS[item.status]
@@ -58,7 +60,7 @@ def name(instrument: Instrument, security: Security) -> str:
 def order(item: Order, instrument: Instrument, security: Security) -> Json:
     """Return one row of the order book."""
     ticket, details = item.ticket, dict(item.ticket.details)
-    rejected = item.status is Status.REJECTED
+    told = item.message if item.status in (Status.REJECTED, Status.CANCELLED) else None
     return {
         **_deal(item, instrument, security),
         "correlationId": ticket.tag,
@@ -74,8 +76,8 @@ def order(item: Order, instrument: Instrument, security: Security) -> Json:
         "legName": "",
         "updateTime": moment(item.updated_at),
         "exchangeTime": moment(item.accepted_at) if item.accepted_at else "0001-01-01 00:00:00",
-        "omsErrorCode": "16387" if rejected else None,
-        "omsErrorDescription": item.message if rejected else None,
+        "omsErrorCode": "16387" if told else None,
+        "omsErrorDescription": told or None,
         "algoId": "0",
         "remainingQuantity": ticket.quantity - item.filled,
         "averageTradedPrice": number(item.average),

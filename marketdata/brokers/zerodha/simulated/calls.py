@@ -9,10 +9,19 @@ from typing import Any
 from aiohttp import web
 
 from marketdata.brokers.zerodha.simulated.catalogue import Catalogue
-from marketdata.brokers.zerodha.simulated.errors import dead_token, too_many
-from marketdata.domain.clock import Clock
+from marketdata.brokers.zerodha.simulated.errors import dead_token
 from marketdata.simulator import calls
 from marketdata.simulator.accounts import Account
+from marketdata.simulator.limits import (
+    DAY_S,
+    MINUTE_S,
+    ORDER_OPERATIONS,
+    PER_DAY,
+    PER_MINUTE,
+    PER_SECOND,
+    SECOND_S,
+    Rate,
+)
 from marketdata.simulator.market import Market
 
 
@@ -40,27 +49,13 @@ def caller(request: web.Request, market: Market) -> Account | None:
     return market.exchange.accounts.authenticated(key, token) if scheme == "token" else None
 
 
-class Limiter:
-    """Requests per second and key, and orders per minute, as documented."""
-
-    _PER_SECOND = {"quotes": 1, "place": 10, "modify": 10, "cancel": 10}
-    _OTHERS = 10
-    _ORDERS_PER_MINUTE = 400
-
-    def __init__(self, clock: Clock) -> None:
-        self._windows = calls.Windows(clock)
-
-    def check(self, key: str, operation: str) -> None:
-        """Count a request; raises ``KiteError`` when it is one too many."""
-        orders = operation in ("place", "modify", "cancel")
-        bucket = "orders" if orders else "quotes" if operation == "quotes" else "others"
-        self._count(key, bucket, self._PER_SECOND.get(operation, self._OTHERS), 1.0)
-        if orders:
-            self._count(key, "minute", self._ORDERS_PER_MINUTE, 60.0)
-
-    def _count(self, key: str, bucket: str, limit: int, window_s: float) -> None:
-        if not self._windows.admits(key, bucket, limit, window_s):
-            raise too_many()
+RATES = (
+    Rate(10, SECOND_S, ORDER_OPERATIONS, PER_SECOND),
+    Rate(400, MINUTE_S, ORDER_OPERATIONS, PER_MINUTE),
+    Rate(5_000, DAY_S, frozenset({"place"}), PER_DAY),  # documented: changes and cancels do not count here
+    Rate(1, SECOND_S, frozenset({"quotes"})),
+    Rate(10, SECOND_S),
+)
 
 
 def success(data: Any) -> web.Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from marketdata.simulator.faults import Fault
+from marketdata.simulator.limits import PER_DAY
 
 
 class KiteError(Exception):
@@ -39,8 +40,21 @@ def gateway_error(status: int) -> KiteError:
     return KiteError("Gateway timed out. Please try again.", kinds.get(status, "GeneralException"), status)
 
 
-def too_many() -> KiteError:
-    return KiteError("Too many requests", "NetworkException", 429)
+def too_many(limit: str = "") -> KiteError:
+    """Return what is answered above a limit; the day's is told apart (its text is a guess)."""
+    text = "Maximum allowed orders for the day exceeded." if limit == PER_DAY else "Too many requests"
+    return KiteError(text, "NetworkException", 429)
+
+
+def market_blocked() -> KiteError:
+    return KiteError("Market orders are blocked for this instrument due to illiquidity. Place a limit order.")
+
+
+def beyond_range() -> KiteError:
+    return KiteError(
+        "Price exceeds circuit limits for the instrument. Place an order within the daily range.",
+        "OrderException",
+    )
 
 
 def refusal(fault: Fault) -> KiteError:

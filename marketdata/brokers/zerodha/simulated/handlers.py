@@ -11,8 +11,8 @@ from aiohttp import web
 from marketdata.brokers.zerodha.simulated import errors, tickets, views
 from marketdata.brokers.zerodha.simulated.calls import Call
 from marketdata.brokers.zerodha.simulated.errors import KiteError, dead_token, missing
+from marketdata.simulator import calls
 from marketdata.simulator.accounts import Account
-from marketdata.simulator.calls import book
 from marketdata.simulator.exchange import OrderClosed, UnknownOrder
 from marketdata.simulator.instrument import Instrument
 from marketdata.simulator.orders import Order
@@ -107,7 +107,7 @@ def place(call: Call) -> dict[str, str]:
     if call.form.get("autoslice", "false") == "true":
         raise KiteError("`autoslice` is not simulated: send each slice as an order of its own.")
     ticket = tickets.new_ticket(call.form, call.market.exchange.instruments)
-    return {"order_id": book(call, ticket, errors).order_id}
+    return {"order_id": calls.book(call, ticket, errors).order_id}
 
 
 def modify(call: Call) -> dict[str, str]:
@@ -125,7 +125,7 @@ def modify(call: Call) -> dict[str, str]:
 def cancel(call: Call) -> dict[str, str]:
     order = _order(call)
     try:
-        call.market.exchange.cancel(order)
+        calls.cancel(call, order)
     except OrderClosed:
         raise _closed("cancelled") from None
     return {"order_id": order.order_id}
@@ -139,34 +139,41 @@ def _order(call: Call) -> Order:
     try:
         return call.market.exchange.order(call.account.client_id, call.path("order_id"))
     except UnknownOrder:
-        raise KiteError("Couldn't find that `order_id`.", "OrderException") from None
+        raise _not_found() from None
+
+
+def _shown(call: Call) -> Order:
+    try:
+        return call.market.shown.order(call.who, call.path("order_id"))
+    except UnknownOrder:
+        raise _not_found() from None
+
+
+def _not_found() -> KiteError:
+    return KiteError("Couldn't find that `order_id`.", "OrderException")
 
 
 def orders(call: Call) -> list[views.Json]:
-    return [views.order(o, call.token(o.ticket.symbol)) for o in _book(call)]
+    return [views.order(o, call.token(o.ticket.symbol)) for o in call.books().orders]
 
 
 def order_history(call: Call) -> list[views.Json]:
-    order = _order(call)
+    order = _shown(call)
     return views.history(order, call.token(order.ticket.symbol))
 
 
 def trades(call: Call) -> list[views.Json]:
-    return [trade for o in _book(call) for trade in views.trades(o, call.token(o.ticket.symbol))]
+    return [trade for o in call.books().orders for trade in views.trades(o, call.token(o.ticket.symbol))]
 
 
 def order_trades(call: Call) -> list[views.Json]:
-    order = _order(call)
+    order = _shown(call)
     return list(views.trades(order, call.token(order.ticket.symbol)))
-
-
-def _book(call: Call) -> list[Order]:
-    return call.market.exchange.orders_of(call.account.client_id)
 
 
 # --- Portfolio --------------------------------------------------------------------------
 def positions(call: Call) -> dict[str, list[views.Json]]:
-    held = [p for p in call.account.positions.values() if p.carried or p.bought or p.sold]
+    held = [p for p in call.books().positions.values() if p.carried or p.bought or p.sold]
     rows = [(p, call.instrument(p.symbol), call.token(p.symbol)) for p in held]
     return {
         "net": [views.position(*row) for row in rows],
@@ -175,7 +182,7 @@ def positions(call: Call) -> dict[str, list[views.Json]]:
 
 
 def holdings(call: Call) -> list[views.Json]:
-    held = call.account.holdings
+    held = call.books().holdings
     symbols = dict.fromkeys(symbol for symbol, _ in held)
     return [
         views.holding(held.get((s, "CNC")), held.get((s, "MTF")), call.instrument(s), call.token(s))

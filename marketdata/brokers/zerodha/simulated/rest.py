@@ -9,10 +9,11 @@ from typing import Any
 from aiohttp import web
 
 from marketdata.brokers.zerodha.simulated import errors, handlers
-from marketdata.brokers.zerodha.simulated.calls import Call, Limiter, caller, success
+from marketdata.brokers.zerodha.simulated.calls import RATES, Call, caller, success
 from marketdata.brokers.zerodha.simulated.catalogue import Catalogue
 from marketdata.brokers.zerodha.simulated.errors import KiteError, dead_token
 from marketdata.simulator.calls import after, before
+from marketdata.simulator.limits import Limiter
 from marketdata.simulator.market import Market
 
 
@@ -54,7 +55,7 @@ class KiteApi:
     def __init__(self, market: Market, catalogue: Catalogue, *, login_path: str) -> None:
         self._market = market
         self._catalogue = catalogue
-        self._limiter = Limiter(market.clock)
+        self._limiter = Limiter(market.clock, RATES)
         login = Endpoint("GET", login_path, "login", handlers.login, is_public=True)
         self._endpoints = (*ENDPOINTS, login)
 
@@ -73,12 +74,12 @@ class KiteApi:
         return serve
 
     async def _call(self, endpoint: Endpoint, request: web.Request) -> Call:
-        self._market.counters[f"requests.{endpoint.operation}"] += 1
         account = caller(request, self._market)
+        self._market.receive(account, endpoint.operation)
         if account is None and not endpoint.is_public:
             raise dead_token()
-        if account is not None and self._market.enforces_limits:
-            self._limiter.check(account.api_key, endpoint.operation)
+        if broken := self._market.broken_limit(self._limiter, account, endpoint.operation):
+            raise errors.too_many(broken.name)
         posted = await request.post()
         form = {key: value for key, value in posted.items() if isinstance(value, str)}
         return Call(self._market, "zerodha", request, endpoint.operation, account, self._catalogue, form)
@@ -87,7 +88,7 @@ class KiteApi:
         if struck := await before(call, errors):
             return struck
         result = endpoint.handle(call)
-        if struck := after(call, errors):
+        if struck := await after(call, errors):
             return struck
         return result if isinstance(result, web.StreamResponse) else success(result)
 

@@ -38,7 +38,7 @@ def order(item: Order, token: int) -> Json:
         "order_id": item.order_id,
         "exchange_order_id": f"13{item.order_id[-9:]:0>14}" if accepted else None,
         "parent_order_id": None,
-        "status": _STATUS[item.status],
+        "status": item.whims.word or _STATUS[item.status],
         "status_message": item.message or None,
         "status_message_raw": item.message or None,
         "order_timestamp": moment(item.updated_at),
@@ -99,7 +99,7 @@ def _words(stage: Stage) -> tuple[str, ...]:
 def postback(item: Order, account: Account, token: int) -> Json:
     """Return what the socket says about an order."""
     row = order(item, token)
-    if item.status is Status.OPEN and (item.modifications or item.filled):
+    if item.status is Status.OPEN and (item.modifications or item.filled) and not item.whims.word:
         row["status"] = "UPDATE"
     signed = item.order_id + row["order_timestamp"] + account.api_secret
     return row | {
