@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.domain.rules import NO_CEILING, Bounds, FixedStop, Judgement, Rule
+from strategies.domain.rules import NO_CEILING, NO_FLOOR, Bounds, FixedStop, Judgement, Rule
 from strategies.domain.stops import StopBook
 from tests.support.watching import House, stop
 
@@ -69,6 +69,19 @@ class First:
         return zip(self.rules, memory or (None,) * len(self.rules), strict=True)
 
 
+@dataclass(frozen=True)
+class Curious:
+    """Another rule, with bounds narrower than they need be."""
+
+    rule: Rule
+
+    def judge(self, price, memory=None, /):
+        return self.rule.judge(price, memory)
+
+    def bounds(self, _=None, /):
+        return Bounds(NO_FLOOR, NO_FLOOR + 1)
+
+
 class Broken:
     """A rule with a fault of its own below 100."""
 
@@ -121,6 +134,7 @@ def test_a_stored_memory_that_is_behind_does_not_replace_the_present_one():
     house, rule = House(), Trailing(start=100, distance=10)
     house.monitor.reconcile([stop(rule)])
     house.tick(112)
+    house.tick(105)
     house.monitor.reconcile([stop(rule)])
     house.monitor.reconcile([stop(rule, quantity=20)])  # another quantity, the same rule
     house.tick(102)
@@ -168,6 +182,15 @@ def test_a_rule_that_fails_costs_no_other_stop_and_stays_armed(caplog):
     assert "strategy 1 could not be judged" in caplog.text
     assert house.monitor.armed_count == 1
     assert house.monitor._watches[1]["NSE:INFY"].book.floor == 100
+
+
+def test_a_rule_that_wants_to_see_every_price_sees_it_and_has_nothing_stored():
+    house = House()
+    house.monitor.arm(stop(Curious(FixedStop(100, True))))
+    house.tick(105, 101)
+    assert (house.breaches, house.stored) == ([], [])
+    house.tick(100)
+    assert house.hit() == [(1, 100)]
 
 
 @given(RULES, st.lists(PRICE, max_size=30))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,8 +95,7 @@ ACTIONS = st.lists(
 )
 
 
-@given(ACTIONS)
-def test_the_book_agrees_with_a_plain_list(actions):
+def compare_with_a_plain_list(actions) -> None:
     book, armed, epoch = StopBook(), {}, 0
     for action, *args in actions:
         if action == "arm":
@@ -110,3 +112,26 @@ def test_the_book_agrees_with_a_plain_list(actions):
             assert set(book.take(args[0])) == hit
             armed = {pk: s for pk, s in armed.items() if s not in hit}
         assert len(book) == len(armed)
+
+
+@given(ACTIONS)
+def test_the_book_agrees_with_a_plain_list(actions):
+    compare_with_a_plain_list(actions)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_still_agrees_after_a_long_day(seed):
+    rng = random.Random(seed)
+    choices = (  # most prices touch few stops, so that moved ones pile up
+        lambda: ("arm", rng.randint(1, 20), rng.randint(1, 500), True),
+        lambda: ("arm", rng.randint(21, 40), rng.randint(501, 1_000), False),
+        lambda: ("disarm", rng.randint(1, 40)),
+        lambda: ("price", rng.randint(450, 550)),
+        lambda: ("price", rng.randint(200, 800)),
+    )
+    compare_with_a_plain_list([rng.choices(choices, (60, 60, 6, 3, 1))[0]() for _ in range(4_000)])
+
+
+def test_a_stop_that_remembers_more_is_the_same_stop():
+    early, late = (Stop(1, 1, 1, "NSE:INFY", FixedStop(100, True), 10, memory) for memory in (None, 7))
+    assert early == late
