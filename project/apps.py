@@ -10,5 +10,7 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         from project.checks import daphne_is_current
+        from project.storage import durable_storage
 
         checks.register(daphne_is_current)
+        checks.register(durable_storage, "storage", deploy=True)

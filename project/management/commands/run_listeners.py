@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from argparse import ArgumentParser
@@ -12,12 +13,16 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
 from marketdata.clock import SystemClock
 from marketdata.processlock import AlreadyRunning, ProcessLock
+from project import storage
 from project.console import display
 from project.runtime import House
 from strategies.channels import BadTarget
+
+logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -39,6 +44,7 @@ class Command(BaseCommand):
         except OSError as exc:
             raise CommandError(f"LOCK_DIR={settings.LOCK_DIR} cannot be used: {exc}") from exc
         try:
+            look_at_storage()
             asyncio.run(self._run(worker))
         except BadTarget as exc:
             raise CommandError(str(exc)) from exc
@@ -52,6 +58,16 @@ class Command(BaseCommand):
             self.stdout.write(f"listeners of {worker} are running; stop with Ctrl-C or SIGTERM")
             await house.run(stop, shown.show)
         self.stdout.write("listeners stopped")
+
+
+def look_at_storage() -> None:
+    """Refuse a database that may forget what it committed; towards a simulator only say so."""
+    found = storage.troubles()
+    connection.close()  # the work is done in threads, on connections of their own
+    if refusals := [str(trouble) for trouble in found if trouble.is_refusal]:
+        raise CommandError(" ".join(refusals))
+    for trouble in found:
+        logger.warning("%s", trouble)
 
 
 @contextmanager
