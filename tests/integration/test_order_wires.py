@@ -19,6 +19,7 @@ from marketdata.domain.errors import BrokerRejected, BrokerUnavailable, UnknownI
 from marketdata.domain.orders import OrderRequest, Outcome, Side, WriteResult
 from marketdata.ports import BrokerConfig, OrderWire
 from marketdata.secret import Secret
+from tests.support.answers import answers
 from tests.support.raw_server import sending, serving
 
 SECRET = "Very-Secret-Token"
@@ -272,3 +273,15 @@ def test_no_answer_to_the_connect_is_unavailable_in_time(monkeypatch: pytest.Mon
     finally:
         for each in (*fillers, full):
             each.close()
+
+
+@pytest.mark.parametrize("broker", KINDS)
+def test_every_known_answer_proves_what_it_should(broker: str) -> None:
+    known = answers(broker)
+    assert len(known) >= 50
+    for answer in known:
+        head = b"HTTP/1.1 %d Any\r\nContent-Length: %d\r\n\r\n" % (answer.status, len(answer.body))
+        with serving(sending(head + answer.body)) as server:
+            result = place(KINDS[broker].open(server.root))
+        assert answer.is_what(result), (answer, result)
+        assert len(server.received) == 1

@@ -20,9 +20,9 @@ REFUSALS = Refusals(
         # "EDIS" is Dhan's name of the authorisation with a TPIN.
         RejectReason.AUTHORISATION: r"tpin|\be-?dis\b|cdsl|ddpi|authori[sz].*holding|holding.*authori[sz]",
         RejectReason.HOLDINGS: r"holding|btst|\bt1\b|demat",
-        RejectReason.MARGIN: r"margin|insufficient (?:funds|balance)",
+        RejectReason.MARGIN: r"margin|mtom exceeds|insufficient (?:funds|balance)",
         RejectReason.BAN: r"\b(?:ban|banned)\b|suspend|halt|trade[ -](?:to|for)[ -]trade|\bt2t\b|"
-        r"not allowed to trade|blocked for|restricted",
+        r"not allowed to trade|blocked for|restricted|not been opened|current instrument state",
         # Seen under the codes for input and order errors, where others stand for them.
         RejectReason.IP: r"\b(?:invalid|static|whitelisted) ip\b|\bip address",
         RejectReason.LOGIN: r"\btoken\b",

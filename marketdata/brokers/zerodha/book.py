@@ -36,6 +36,7 @@ def order_snapshot(row: Any) -> OrderSnapshot:
     """
     status = field(row, "status", str)
     means, message = _STATUSES.get(status, OrderStatus.LIVE), optional_text(row, "status_message")
+    raw = optional_text(row, "status_message_raw")
     return OrderSnapshot(
         order_id=text(row, "order_id"),
         tag=optional_text(row, "tag"),
@@ -48,7 +49,8 @@ def order_snapshot(row: Any) -> OrderSnapshot:
         status_text=status,
         average_price=price(row, "average_price") or None,
         message=message,
-        reject_reason=REFUSALS.of_order(means, message),
+        # What stands in ``message`` is for people, and may be reworded or misleading.
+        reject_reason=REFUSALS.of_order(means, f"{raw} {message}"),
     )
 
 

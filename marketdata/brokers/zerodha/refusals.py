@@ -23,8 +23,8 @@ REFUSALS = Refusals(
         r"price protection|reasonability|out of (?:the )?range",
         RejectReason.AUTHORISATION: r"tpin|\be-?dis\b|cdsl|ddpi|authori[sz].*holding|holding.*authori[sz]",
         RejectReason.HOLDINGS: r"holding|btst|\bt1\b|demat",
-        RejectReason.MARGIN: r"margin|insufficient (?:funds|balance)",
+        RejectReason.MARGIN: r"margin|mtom exceeds|insufficient (?:funds|balance)",
         RejectReason.BAN: r"\b(?:ban|banned)\b|suspend|halt|trade[ -](?:to|for)[ -]trade|\bt2t\b|"
-        r"not allowed to trade|blocked for|restricted",
+        r"not allowed to trade|blocked for|restricted|not been opened|current instrument state",
     }
 )

@@ -27,6 +27,7 @@ _AT_THE_DOOR = frozenset({"TokenException", "PermissionException", "UserExceptio
 _BY_TEXT = frozenset({"InputException", "OrderException", "HoldingException", "MarginException"})
 _ADDRESS = re.compile(r"\bip\b", re.IGNORECASE)
 _AUTHORISE = re.compile(r"authori[sz]", re.IGNORECASE)
+_ADVICE = "Check the orderbook for open orders"  # they hold margin: it is not about the order refused
 _TODAY = re.compile(r"\b(?:day|daily|today)\b", re.IGNORECASE)
 _TOO_MANY = 429
 
@@ -131,7 +132,7 @@ def _reason(kind: str, message: str, status: int) -> RejectReason | None:
         return RejectReason.DAY_LIMIT if _TODAY.search(message) else RejectReason.RATE
     if kind in _AT_THE_DOOR:
         return _at_the_door(kind, message)
-    if kind not in _BY_TEXT or leaves_doubt(message):
+    if kind not in _BY_TEXT or leaves_doubt(message.replace(_ADVICE, "")):
         return None
     if kind == "MarginException":
         return RejectReason.MARGIN

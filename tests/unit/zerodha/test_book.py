@@ -182,6 +182,11 @@ def test_a_trade_without_a_field_spoils_them_all(name: str) -> None:
         book.trade_snapshots([recorded("trades")[0], recorded("trades")[0] | {name: None}])
 
 
+def test_the_raw_text_tells_more_than_the_one_for_people() -> None:
+    row = order(status="REJECTED", status_message="Not placed.", status_message_raw="RMS:Margin Exceeds")
+    assert book.order_snapshot(row).reject_reason is MARGIN
+
+
 @pytest.mark.parametrize(
     ("status", "text", "reason"),
     [
