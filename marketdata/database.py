@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -41,3 +42,53 @@ class DatabaseThread:
         """Finish what was begun, drop the rest, and close the thread's connection."""
         self._pool.submit(connections.close_all)
         self._pool.shutdown(wait=True)
+
+
+class FairDatabaseThread:
+    """One thread and one connection that several parties take turns at.
+
+    Units of one lane run in order; between lanes they alternate, so that one party's thousand
+    units do not hold up another's one. Lane ``URGENT`` goes before all others.
+    """
+
+    URGENT = object()
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        self._thread = thread
+        self._lanes: dict[object, deque[asyncio.Future[None]]] = {}
+        self._is_busy = False
+
+    async def run(self, unit: Callable[[], T], lane: object) -> T:
+        """Run ``unit`` when its turn has come; raises what it raises."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lanes.setdefault(lane, deque()).append(turn)
+        self._next()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it was given just now: pass it on
+                self._pass_on()
+            raise
+        try:
+            return await self._thread.run(unit)
+        finally:
+            self._pass_on()
+
+    def close(self) -> None:
+        """Finish what was begun and close the thread's connection."""
+        self._thread.close()
+
+    def _pass_on(self) -> None:
+        self._is_busy = False
+        self._next()
+
+    def _next(self) -> None:
+        while self._lanes and not self._is_busy:
+            lane = self.URGENT if self.URGENT in self._lanes else next(iter(self._lanes))
+            waiting = self._lanes.pop(lane)
+            turn = waiting.popleft()
+            if waiting:
+                self._lanes[lane] = waiting  # to the end of the round
+            if not turn.done():  # whoever waited may have been cancelled
+                self._is_busy = True
+                turn.set_result(None)

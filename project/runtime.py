@@ -19,7 +19,7 @@ from marketdata.brokers import registry
 from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.gate import Gate
-from marketdata.domain.orders import OrderSnapshot, Quote
+from marketdata.domain.orders import OrderLimits, OrderSnapshot, Quote
 from marketdata.domain.sessions import Calendar, Phase
 from marketdata.feeds import FeedReport
 from marketdata.hints import listen
@@ -39,6 +39,7 @@ from strategies.feed_alerts import FeedPages
 from strategies.journal import Journal
 from strategies.monitor import set_stop_loss_monitor
 from strategies.notifying import Notifier
+from strategies.spool import Spool
 from strategies.switches import why_not_trade
 
 logger = logging.getLogger(__name__)
@@ -117,8 +118,14 @@ class House:
         feed_pages = FeedPages(self._pages, self._notifier)
         self._reporter = FeedReporter(worker, self._reports, feed_pages, clock)
         announcer = Announcer(self._pages, self._notifier, self._publisher)
-        journal = Journal(announcer, clock, random.SystemRandom())
-        self.engine = ExitEngine(journal, AccountDesks(_gateway, clock), clock, why_not_trade)
+        journal = Journal(announcer, clock, random.SystemRandom(), why_not_trade)
+        self.engine = ExitEngine(
+            journal,
+            AccountDesks(_gateway, clock, limits=_limits),
+            clock,
+            is_trading=self._is_trading,
+            spool=Spool(settings.LOCK_DIR / f"breaches-{worker}.spool"),
+        )
         self.processor = TickProcessor(
             monitor=self.engine.monitor,
             outlets=[self._prices, self._pages, self._publisher],
@@ -145,6 +152,9 @@ class House:
             await self._notifier.drain()
             await _cancel(alerts)
             await self._close()
+
+    def _is_trading(self, symbol: str, now: float) -> bool:
+        return self.processor.gate.phase(symbol, now) is not Phase.OUTSIDE
 
     def reports(self) -> list[FeedReport]:
         """Look at every feed now."""
@@ -234,6 +244,10 @@ class House:
 
 def _gateway(config: BrokerConfig) -> OrderGateway:
     return registry.adapter(config.broker).gateway(config, DatabaseTokens(config.broker))
+
+
+def _limits(broker: str) -> OrderLimits:
+    return registry.adapter(broker).order_limits
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:

@@ -1,34 +1,45 @@
-"""The broker's side of each account: one shared read, one order at a time per request."""
+"""The broker's side of each account: one shared read, one request for each order, and its budget."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+import heapq
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import BrokerRejected
 from marketdata.domain.orders import (
+    OrderLimits,
     OrderRequest,
     OrderSnapshot,
     PositionSnapshot,
     Quote,
+    TradeSnapshot,
     WriteResult,
 )
-from marketdata.ports import BrokerConfig, OrderGateway
-from strategies.domain.budget import SlidingWindow
+from marketdata.ports import BrokerConfig, OrderGateway, OrderWire
+from strategies import crashpoints
+from strategies.domain.budget import DayCap, Pace
 
 T = TypeVar("T")
 
-ORDERS_PER_SECOND = 10
+CAUTIOUS = OrderLimits(per_second=10, per_minute=200, per_day=2_000)
+"""Where a broker's own limits are not known."""
+
 READ_MAX_AGE_S = 1.0
 READ_SPACING_S = 0.25
 """Least time between the beginnings of two reads: the broker counts them."""
 
 READ_RETRY_S = 1.0
 """The same after one that failed."""
+
+QUOTE_MAX_AGE_S = 1.0
+QUOTE_GATHER_S = 0.05
+"""How long a request for quotes waits for others to join it."""
 
 READERS, WRITERS = 2, 10
 """Threads of one account at most: a broker that hangs holds up its own account only."""
@@ -37,35 +48,117 @@ SEND_WITHIN_S = 0.5
 """How long after the permit the request may still leave. Later, the process was paused: refuse."""
 
 
+class BrokerCalls(Protocol):
+    """Where an account's blocking calls run. Writes never queue behind reads."""
+
+    async def read(self, call: Callable[[], T]) -> T: ...
+
+    async def write(self, call: Callable[[], T]) -> T: ...
+
+    def close(self) -> None: ...
+
+
+class BrokerThreads:
+    """Implements ``BrokerCalls`` with a few threads of the account's own."""
+
+    def __init__(self) -> None:
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="broker-read")
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="broker-write")
+
+    async def read(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+
+    async def write(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writers, call)
+
+    def close(self) -> None:
+        """Let go of the threads without waiting for a broker that does not answer."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._writers.shutdown(wait=False, cancel_futures=True)
+
+
 @dataclass(frozen=True, slots=True)
 class AccountRead:
-    """One complete read of an account. ``began_at`` is UNIX seconds, ``began`` monotonic."""
+    """One complete read of an account. ``began_at`` is UNIX seconds, ``began`` monotonic.
+
+    ``trades`` is None when nobody asked for them.
+    """
 
     orders: Sequence[OrderSnapshot]
     positions: Sequence[PositionSnapshot]
     began_at: float
     began: float
+    trades: Sequence[TradeSnapshot] | None = None
+
+
+class Turns:
+    """Who may plan an order next: within the account's pace, the largest loss first."""
+
+    def __init__(self, pace: Pace, clock: Clock) -> None:
+        self._pace = pace
+        self._clock = clock
+        self._arrivals = itertools.count()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._giving: asyncio.Task[None] | None = None
+
+    async def take(self, loss_rate: int) -> None:
+        """Wait for a turn."""
+        turn = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (-loss_rate, next(self._arrivals), turn))
+        if self._giving is None or self._giving.done():
+            self._giving = asyncio.create_task(self._give(), name="turns")
+        await turn
+
+    def give_back(self) -> None:
+        """Return a turn that came to no order."""
+        self._pace.take_back()
+
+    def close(self) -> None:
+        if self._giving is not None:
+            self._giving.cancel()
+
+    async def _give(self) -> None:
+        while self._waiting:
+            if (wait := self._pace.wait_s(self._clock.monotonic())) > 0:
+                await self._clock.sleep(wait)
+                continue
+            turn = heapq.heappop(self._waiting)[2]
+            if not turn.done():  # whoever waited may have been cancelled
+                self._pace.count(self._clock.monotonic())
+                turn.set_result(None)
+                await self._clock.sleep(0)
 
 
 class AccountDesk:
-    """One account at its broker. Reads are shared; writes are single shots.
+    """One account at its broker. Reads are shared; writes are single shots."""
 
-    Blocking broker calls run in worker threads: writes never queue behind reads.
-    """
-
-    def __init__(self, gateway: OrderGateway, clock: Clock) -> None:
+    def __init__(
+        self,
+        gateway: OrderGateway,
+        clock: Clock,
+        limits: OrderLimits = CAUTIOUS,
+        used_today: int = 0,
+        calls: BrokerCalls | None = None,
+    ) -> None:
         self._gateway = gateway
         self._clock = clock
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="broker-read")
-        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="broker-write")
-        self._turns = SlidingWindow(ORDERS_PER_SECOND, 1.0)
-        self._sent = SlidingWindow(ORDERS_PER_SECOND, 1.0)
+        self._calls: BrokerCalls = calls or BrokerThreads()
+        self.turns = Turns(Pace(limits), clock)
+        self._pace = Pace(limits)
+        self.cap = DayCap(limits, used_today)
+        self.heard: dict[str, OrderSnapshot] = {}
         self._last: AccountRead | None = None
         self._next_read = float("-inf")  # monotonic
         self._reading: asyncio.Task[None] | None = None
+        self._trades_wanted = False
+        self._quotes: dict[str, tuple[Quote, float]] = {}
+        self._quotes_wanted: set[str] = set()
+        self._quoting: asyncio.Task[None] | None = None
         self._owner_confirmed = False
 
-    async def read(self, *, not_before: float | None = None) -> AccountRead:
+    # --- reading ------------------------------------------------------------------------
+
+    async def read(self, *, not_before: float | None = None, trades: bool = False) -> AccountRead:
         """Return a read of orders and positions begun at ``not_before`` (monotonic) or later.
 
         Without it, one at most a second old will do. Callers share what is under way.
@@ -76,16 +169,48 @@ class AccountDesk:
         """
         if not_before is None:
             not_before = self._clock.monotonic() - READ_MAX_AGE_S
-        while self._last is None or self._last.began < not_before:
+        while (last := self._last) is None or last.began < not_before or (trades and last.trades is None):
             # One read at a time: a caller for whom the running one began too early joins the next.
+            self._trades_wanted = self._trades_wanted or trades
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._read())
             await asyncio.shield(self._reading)
-        return self._last
+        return last
 
     async def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
         """Return quotes by symbol. Raises ``BrokerError``."""
-        return await self._in(self._readers, lambda: self._gateway.quotes(symbols))
+        return await self._calls.read(lambda: self._gateway.quotes(symbols))
+
+    async def quote(self, symbol: str) -> Quote | None:
+        """Return one quote at most a second old; None when the broker has none.
+
+        Whoever asks at the same time is asked for in one request: the broker answers one a second.
+
+        Raises:
+            BrokerError: The broker did not answer.
+
+        """
+        not_before = self._clock.monotonic() - QUOTE_MAX_AGE_S
+        self._quotes_wanted.add(symbol)
+        while symbol in self._quotes_wanted:
+            if self._quoting is None or self._quoting.done():
+                self._quoting = asyncio.create_task(self._quote())
+            await asyncio.shield(self._quoting)
+        known = self._quotes.get(symbol)
+        return known[0] if known is not None and known[1] >= not_before else None
+
+    async def _quote(self) -> None:
+        await self._clock.sleep(QUOTE_GATHER_S)
+        wanted, now = frozenset(self._quotes_wanted), self._clock.monotonic()
+        try:
+            quotes = await self.quotes(wanted)
+        finally:
+            self._quotes_wanted -= wanted
+        self._quotes.update({symbol: (quote, now) for symbol, quote in quotes.items()})
+
+    def hear(self, update: OrderSnapshot) -> None:
+        """Keep an order update: what it says is not believed, but it may show that a book is stale."""
+        self.heard[update.order_id] = update
 
     async def confirm_owner(self, client_id: str) -> None:
         """Check, once, that the token is this client's: swapped credentials sell another's shares.
@@ -97,77 +222,131 @@ class AccountDesk:
         """
         if self._owner_confirmed or not client_id:
             return
-        owner = await self._in(self._readers, self._gateway.account_id)
+        owner = await self._calls.read(self._gateway.account_id)
         if owner != client_id:
             raise BrokerRejected(
                 f"the access token belongs to {owner}, not to {client_id}: log in as {client_id}"
             )
         self._owner_confirmed = True
 
-    async def place(self, request: OrderRequest, permit: Callable[[], Awaitable[bool]]) -> WriteResult | None:
-        """Send one order: connect, prepare, ask ``permit``, write once. None when the permit was refused.
+    # --- writing ------------------------------------------------------------------------
+
+    async def open(self, request: OrderRequest) -> OrderWire:
+        """Connect, encode one order, and wait until it may be sent; nothing leaves.
+
+        It is to be given to ``send`` or ``give_up``: until then it counts as about to leave.
 
         Raises:
-            BrokerError: Could not connect or prepare it. The permit was not asked for.
+            BrokerError: Could not connect or encode it.
 
         """
-        wire = await self._in(self._writers, self._gateway.open_wire)
+        wire = await self._calls.write(self._gateway.open_wire)
         try:
-            await self._in(self._writers, lambda: wire.prepare(request))
-            await self._within(self._sent)  # slow connections may have brought turns together
-            if not await permit():
-                return None
-            not_after = self._clock.monotonic() + SEND_WITHIN_S
-            return await self._in(self._writers, lambda: wire.send(not_after))
+            await self._calls.write(lambda: wire.prepare(request))
+            await self._reserve()  # slow connections may have brought turns together
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    def give_up(self, wire: OrderWire) -> None:
+        """Close a wire whose order is not to be sent."""
+        self._pace.release()
+        wire.close()
+
+    async def send(self, wire: OrderWire) -> WriteResult:
+        """Send what is prepared, once, right after its permit was committed."""
+        self.cap.used += 1
+        return await self._leave(wire, wire.send)
+
+    async def cancel(self, order_id: str) -> WriteResult:
+        """Ask for one order to be cancelled. Raises ``BrokerError`` when nothing was sent."""
+        wire = await self._calls.write(self._gateway.open_wire)
+        try:
+            await self._reserve()
+        except BaseException:
+            wire.close()
+            raise
+        return await self._leave(wire, lambda _: wire.cancel(order_id))
+
+    async def _leave(self, wire: OrderWire, call: Callable[[float], WriteResult]) -> WriteResult:
+        now = self._clock.monotonic()
+        self._pace.count(now)
+        self._pace.release()
+        try:
+            return await self._calls.write(lambda: call(now + SEND_WITHIN_S))
         finally:
             wire.close()
 
-    async def turn(self) -> None:
-        """Wait until this account may plan its next order: what is planned is sent soon or not at all."""
-        await self._within(self._turns)
+    async def _reserve(self) -> None:
+        while (wait := self._pace.wait_s(self._clock.monotonic())) > 0:
+            await self._clock.sleep(wait)
+        self._pace.reserve()
+
+    def take_over(self, before: AccountDesk) -> None:
+        """Go on where the desk with the credentials of before was: the limits are the account's."""
+        self.turns, self._pace, self.cap, self.heard = before.turns, before._pace, before.cap, before.heard
 
     def close(self) -> None:
-        """Let go of the threads without waiting for a broker that does not answer."""
-        self._readers.shutdown(wait=False, cancel_futures=True)
-        self._writers.shutdown(wait=False, cancel_futures=True)
-
-    async def _within(self, window: SlidingWindow) -> None:
-        while (wait := window.wait_s(self._clock.monotonic())) > 0:
-            await self._clock.sleep(wait)
-        window.count(self._clock.monotonic())
+        """Let go of whatever waits."""
+        self.turns.close()
+        self._calls.close()
 
     async def _read(self) -> None:
         await self._clock.sleep(max(0.0, self._next_read - self._clock.monotonic()))
         began, began_at = self._clock.monotonic(), self._clock.time()
         self._next_read = began + READ_RETRY_S
-        orders = await self._in(self._readers, self._gateway.orders)
-        positions = await self._in(self._readers, self._gateway.positions)
+        with_trades, self._trades_wanted = self._trades_wanted, False
+        orders = await self._calls.read(self._gateway.orders)
+        trades = await self._calls.read(self._gateway.trades) if with_trades else None
+        positions = await self._calls.read(self._gateway.positions)
         self._next_read = began + READ_SPACING_S
-        self._last = AccountRead(orders, positions, began_at, began)
-
-    @staticmethod
-    async def _in(executor: Executor, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(executor, call)
+        self._last = AccountRead(orders, positions, began_at, began, trades)
+        crashpoints.passing("account read")
 
 
 class AccountDesks:
     """The desks by account, each rebuilt when its account's credentials change."""
 
-    def __init__(self, make_gateway: Callable[[BrokerConfig], OrderGateway], clock: Clock) -> None:
+    def __init__(
+        self,
+        make_gateway: Callable[[BrokerConfig], OrderGateway],
+        clock: Clock,
+        *,
+        limits: Callable[[str], OrderLimits] = lambda _: CAUTIOUS,
+        make_calls: Callable[[], BrokerCalls] = BrokerThreads,
+    ) -> None:
         self._make_gateway = make_gateway
         self._clock = clock
+        self._limits = limits
+        self._make_calls = make_calls
         self._desks: dict[int, tuple[BrokerConfig, AccountDesk]] = {}
+        self._retired: list[AccountDesk] = []
 
-    def desk(self, config: BrokerConfig) -> AccountDesk:
+    def desk(self, config: BrokerConfig, used_today: int = 0) -> AccountDesk:
         """Return the desk of an account with these credentials."""
         known = self._desks.get(config.account_id)
         if known is not None and known[0] == config:
             return known[1]
-        desk = AccountDesk(self._make_gateway(config), self._clock)
+        desk = AccountDesk(
+            self._make_gateway(config),
+            self._clock,
+            self._limits(config.broker),
+            used_today,
+            self._make_calls(),
+        )
+        if known is not None:
+            desk.take_over(known[1])
+            self._retired.append(known[1])  # what it has under way ends in peace
         self._desks[config.account_id] = (config, desk)
         return desk
 
+    def known(self, account_id: int) -> AccountDesk | None:
+        """Return an account's desk if it has one."""
+        found = self._desks.get(account_id)
+        return found[1] if found else None
+
     def close(self) -> None:
         """Let go of every desk."""
-        for _, desk in self._desks.values():
+        for desk in [*self._retired, *(desk for _, desk in self._desks.values())]:
             desk.close()

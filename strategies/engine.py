@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
 
+from marketdata.database import FairDatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.orders import OrderSnapshot, Quote
 from marketdata.subscriptions import SubscriptionManager
 from strategies import records
 from strategies.accounts import AccountDesks
-from strategies.domain.breaches import Breach
+from strategies.arming import armed_stops
+from strategies.domain.events import Seen
 from strategies.journal import Journal
 from strategies.monitor import Dispute, StopLossMonitor
-from strategies.records import MayTrade
+from strategies.opening import Opener
+from strategies.spool import Spool
 from strategies.unarmed import UnarmedNews
-from strategies.worker import ExitWorker, Workshop
+from strategies.watchman import Watchman
+from strategies.worker import ExitWorker
+from strategies.workshop import IsTrading, Workshop
 
 logger = logging.getLogger(__name__)
 
@@ -28,50 +33,92 @@ RECONCILE_S = 2.0
 DRAIN_S = 2.0
 PERMIT_S = 10.0
 
+Owned = Callable[[], Collection[int] | None]
+"""The users whose exits this process works; None: everybody's."""
+
 
 class ExitEngine:
-    """Works every open exit of this process until it is done, aborted or needs a person."""
+    """Works every open exit of this process until it is done, aborted or needs a person.
 
-    def __init__(self, journal: Journal, desks: AccountDesks, clock: Clock, may_trade: MayTrade) -> None:
+    Args:
+        journal: The record.
+        desks: The accounts.
+        clock: For everything that waits.
+        owned: Whose exits are worked here; looked at with every reconciliation.
+        is_trading: Whether a symbol's exchange takes orders now.
+        spool: Keeps breaches that the database does not take.
+        database: Where the journal's work runs; a thread of its own unless told.
+
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        desks: AccountDesks,
+        clock: Clock,
+        *,
+        owned: Owned = lambda: None,
+        is_trading: IsTrading = lambda _symbol, _now: True,
+        spool: Spool | None = None,
+        database: FairDatabaseThread | None = None,
+    ) -> None:
         self._journal = journal
         self._clock = clock
-        self._shop = Workshop(journal, desks, clock, may_trade)
+        self._owned = owned
+        self._shop = Workshop(journal, desks, clock, is_trading, database)
+        self._opener = Opener(self._shop, self._work_on, self.wake, spool)
+        self._watchman = Watchman(self._shop, self._step_once, owned)
         self.monitor = StopLossMonitor(
-            self.on_breaches, clock, later=_call_later, on_dispute=self._on_dispute
+            self._opener.take, clock, later=_call_later, on_dispute=self._on_dispute
         )
         self._unarmed = UnarmedNews(clock)
         self._workers: dict[int, tuple[ExitWorker, asyncio.Task[None]]] = {}
-        self._opening: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._telling: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
-        self._reconciler: asyncio.Task[None] | None = None
 
     # --- life ---------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Recover every exit and arm every stop; return when that is done, before any tick is read."""
-        interrupted = await self._shop.db(self._journal.recover_sending)
-        if interrupted:
-            logger.warning(
-                "%d order(s) were interrupted while being sent: looking for them at the broker", interrupted
-            )
+        """Take up every exit and arm every stop; return when that is done, before any tick is read."""
+        self._opener.take_spooled()
         await self.reconcile()
-        self._reconciler = asyncio.create_task(self._reconcile_forever(), name="exit-reconciler")
+        for name, work in (
+            ("exit-reconciler", self._reconcile_forever()),
+            ("watchman", self._watchman.run()),
+        ):
+            self._tasks.add(asyncio.create_task(work, name=name))
 
     async def stop(self) -> None:
         """Take nothing new, let requests in hand finish for up to two seconds, and let go."""
         self._stopping = True
-        await self._while(lambda: bool(self._shop.sending or self._opening), DRAIN_S)
+        await self._while(lambda: bool(self._shop.sending or self._opener.is_busy), DRAIN_S)
         self._shop.closing.set()
         # A permit that was asked for must not be left behind without its order: nobody would know.
         await self._while(lambda: bool(self._shop.permitting), PERMIT_S)
-        tasks = [*(task for _, task in self._workers.values()), *self._opening, *self._telling]
-        tasks += [self._reconciler] if self._reconciler else []
+        tasks = [*(task for _, task in self._workers.values()), *self._tasks, *self._telling]
+        tasks += self._opener.cancel()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._shop.close()
+
+    async def recover(self, users: Collection[int]) -> None:
+        """Take up the exits and arm the stops of users that are owned from now on."""
+        logger.info("taking up the exits of users %s", sorted(users))
+        await self.reconcile()
+
+    async def drop(self, users: Collection[int]) -> None:
+        """Let go of users that are no longer owned; when it returns, nothing more is sent for them."""
+        for user_id in users:
+            self.monitor.disarm_user(user_id)
+        dropped = [(w, task) for w, task in self._workers.values() if w.user_id in users]
+        for worker, task in dropped:
+            worker.forbid()
+            task.cancel()
+        await asyncio.gather(*(task for _, task in dropped), return_exceptions=True)
+        await self._while(lambda: any(worker.is_permitting for worker, _ in dropped), PERMIT_S)
 
     async def _while(self, busy: Callable[[], bool], seconds: float) -> None:
         deadline = self._clock.monotonic() + seconds
@@ -84,15 +131,10 @@ class ExitEngine:
 
     # --- what comes in ------------------------------------------------------------------
 
-    def on_breaches(self, breaches: Sequence[Breach]) -> None:
-        """Take breaches in this order; returns at once."""
-        for breach in breaches:
-            task = asyncio.get_running_loop().create_task(self._open(breach))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
-
     def on_order_update(self, account_id: int, snapshot: OrderSnapshot) -> None:
         """Take an order update as a hint to read the book: what it says is not believed."""
+        if desk := self._shop.known_desk(account_id):
+            desk.hear(snapshot)
         for worker, _ in self._workers.values():
             if snapshot.tag and snapshot.tag in worker.tags:
                 worker.nudge()
@@ -129,7 +171,7 @@ class ExitEngine:
         symbols = self.monitor.symbols(user_id) & carried
         if not symbols:
             return frozenset()
-        desk = await self._shop.desk(account_id)
+        desk = await self._shop.desk(account_id, user_id)
         quotes = await desk.quotes(symbols)
         admitted = {symbol: quote for symbol, quote in quotes.items() if quote.price > 0 and admits(quote)}
         self.monitor.on_quotes(user_id, admitted, self._clock.time())
@@ -139,10 +181,12 @@ class ExitEngine:
 
     async def reconcile(self) -> None:
         """Put a worker on every open exit and arm what the database says is to be armed."""
-        exits = await self._shop.db(records.open_exits)
-        stops, unarmed = await self._shop.db(records.armed_stops)
-        for exit_id in exits:
-            self._work_on(exit_id)
+        owned = self._owned()
+        exits = await self._shop.urgent_db(partial(records.open_exits, owned))
+        stops, unarmed = await self._shop.urgent_db(partial(armed_stops, owned))
+        for exit_ in exits:
+            self._work_on(exit_.id, exit_.user_id)
+            self._workers[exit_.id][0].look_at(exit_.version)
         self.monitor.reconcile(stops)
         await self._shop.db(partial(self._unarmed.tell, unarmed))
 
@@ -161,22 +205,19 @@ class ExitEngine:
 
     # --- exits --------------------------------------------------------------------------
 
-    async def _open(self, breach: Breach) -> None:
-        unit = partial(self._journal.open_exit, breach)
-        what = f"the stop of {breach.stop.symbol} was touched (strategy {breach.stop.strategy_id})"
-        exit_id = await self._shop.until_committed(unit, breach.stop.user_id, what)
-        if exit_id is None:
-            self.wake()  # disarmed or edited meanwhile: arm what is there now
-        else:
-            self._work_on(exit_id)
+    def _work_on(self, exit_id: int, user_id: int) -> None:
+        if exit_id not in self._workers and not self._stopping:
+            self._start(ExitWorker(exit_id, user_id, self._shop), None)
 
-    def _work_on(self, exit_id: int) -> None:
-        if exit_id in self._workers or self._stopping:
-            return
-        worker = ExitWorker(exit_id, self._shop)
-        task = asyncio.get_running_loop().create_task(worker.run(), name=f"exit-{exit_id}")
-        self._workers[exit_id] = (worker, task)
-        task.add_done_callback(lambda _: self._workers.pop(exit_id, None))
+    def _step_once(self, exit_id: int, user_id: int, seen: Seen) -> None:
+        """Have an exit that has ended look at what became of its orders."""
+        if exit_id not in self._workers and not self._stopping:
+            self._start(ExitWorker(exit_id, user_id, self._shop), seen)
+
+    def _start(self, worker: ExitWorker, first: Seen | None) -> None:
+        task = asyncio.get_running_loop().create_task(worker.run(first), name=f"exit-{worker.exit_id}")
+        self._workers[worker.exit_id] = (worker, task)
+        task.add_done_callback(lambda _: self._workers.pop(worker.exit_id, None))
 
 
 def _call_later(seconds: float, call: Callable[[], None]) -> object:

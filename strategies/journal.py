@@ -10,189 +10,219 @@ All of it blocks: call it from the exit engine's own thread.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from datetime import date, datetime, timedelta
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Protocol
 
 from django.db import transaction
 
 from marketdata.domain.clock import Clock
-from marketdata.domain.orders import OrderSnapshot, RejectClass, WriteResult
+from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.prices import to_rupees
 from marketdata.models import BrokerAccount
 from strategies.alerts import announce, close_alerts, commit_alert
 from strategies.announcing import Announcer
-from strategies.domain.breaches import Breach
-from strategies.domain.exits import ExitState, OrderState
-from strategies.domain.planning import Send, room
-from strategies.domain.steps import (
-    PLAN_MAX_AGE_S,
-    OrderRecord,
-    state_after_write,
-    state_in_book,
-    states_before,
-)
+from strategies.crashpoints import passing
+from strategies.domain.breaches import Intent
+from strategies.domain.events import Command, End, Event, Seen, Tell
+from strategies.domain.exits import ORDER_TRANSITIONS, ExitState, OrderState
+from strategies.domain.ordering import has_room
+from strategies.domain.record import ExitRecord, OrderRecord
 from strategies.domain.tags import new_tag
 from strategies.models import Alert, Exit, ExitOrder, Strategy, StrategyEvent
-from strategies.records import FINAL_EXITS, MayTrade, at, own_orders, trading_day
+from strategies.records import ExitTask, MayTrade, at, own_orders, trading_day
 from strategies.reporting import exit_body, plain, sentence, strategy_body
 from strategies.services import close_strategy, create_exit
+
+
+class Overtaken(Exception):
+    """What a step was made from is no longer so: nothing was written."""
+
+
+class Fence(Protocol):
+    """Who owns a user's exits."""
+
+    def check(self, user_id: int) -> None:
+        """Hold the ownership until the transaction around it ends; raises ``NotOwner``."""
+        ...
+
+
+class NoFence:
+    """For one process that owns everything."""
+
+    def check(self, user_id: int) -> None:
+        """Everything is owned."""
 
 
 class Journal:
     """Writes ``Exit`` and ``ExitOrder``, and tells of it after the commit."""
 
-    def __init__(self, announcer: Announcer, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        announcer: Announcer,
+        clock: Clock,
+        rng: random.Random,
+        may_trade: MayTrade,
+        fence: Fence | None = None,
+    ) -> None:
         self._announcer = announcer
         self._clock = clock
         self._rng = rng
+        self._fence: Fence = fence or NoFence()
+        self.may_trade = may_trade
 
-    def open_exit(self, breach: Breach) -> int | None:
-        """Commit the intent to exit; None when that arming is over or already being exited."""
-        stop = breach.stop
+    def new_tag(self) -> str:
+        """Return a name for an order to be planned."""
+        return new_tag(trading_day(self._clock.time()), self._rng)
+
+    def open_exits(self, intents: Sequence[Intent]) -> list[int | None]:
+        """Commit intents to exit, all or none; None for an arming that is over or being exited.
+
+        Raises:
+            NotOwner: Another process owns one of the users.
+
+        """
         with transaction.atomic():
-            claimed = Strategy.objects.filter(
-                pk=stop.strategy_id, epoch=stop.epoch, status=Strategy.Status.ACTIVE
-            ).update(
-                status=Strategy.Status.EXITING, sl_triggered=True, sl_trigger_price=to_rupees(breach.price)
-            )
-            if not claimed:
-                return None
-            strategy = Strategy.objects.select_related("instrument").get(pk=stop.strategy_id)
-            row = create_exit(
-                strategy, breach.reason, self._now(), to_rupees(breach.price), breach.evidence()
-            )
-            self._event(strategy, "sl_triggered", breach.evidence())
-            self._after_commit(row)
+            for user_id in {intent.user_id for intent in intents}:
+                self._fence.check(user_id)
+            opened = [self._open_exit(intent) for intent in intents]
+            passing("CP2")
+        passing("CP3")
+        return opened
+
+    def _open_exit(self, intent: Intent) -> int | None:
+        price = to_rupees(intent.price)
+        claimed = Strategy.objects.filter(
+            pk=intent.strategy_id, epoch=intent.epoch, status=Strategy.Status.ACTIVE
+        ).update(status=Strategy.Status.EXITING, sl_triggered=True, sl_trigger_price=price)
+        if not claimed:
+            return None
+        strategy = Strategy.objects.select_related("instrument").get(pk=intent.strategy_id)
+        row = create_exit(strategy, intent.reason, self._now(), price, intent.evidence)
+        self._event(strategy, "sl_triggered", intent.evidence)
+        self._after_commit(row)
         return row.pk
 
-    def plan_order(self, exit_id: int, plan: Send, read_at: float) -> bool:
-        """Commit a planned order; False when the exposure rule leaves no room for it.
+    def commit(
+        self, task: ExitTask, new: ExitRecord, event: Event, commands: Sequence[Command]
+    ) -> ExitRecord:
+        """Commit one step of an exit, with what is told of it; return the record as it is now stored.
 
-        ``read_at`` (UNIX seconds) is when the read began that the plan was made from.
+        Args:
+            task: The exit as the step found it.
+            new: The exit after the step.
+            event: What the step was about; an order is planned from what it shows.
+            commands: What the step asks for. What is to be told is told here.
+
+        Raises:
+            Overtaken: The record has changed meanwhile, others have taken the room for an order, or
+                trading was switched off: nothing was written, and nothing may be sent.
+            NotOwner: Another process owns this user's exits.
+
         """
+        old, tells = task.record, [command for command in commands if isinstance(command, Tell)]
+        if new == old and not tells:
+            return old
+        _pass(_BEFORE, old, new)
         with transaction.atomic():
-            # The row lock makes two planners on PostgreSQL take turns; SQLite has one writer anyway.
-            row = Exit.objects.select_related("strategy__instrument").get(pk=exit_id)
-            account = BrokerAccount.objects.select_for_update().get(pk=row.strategy.account_id)
-            if not self._has_room(row, plan, read_at):
-                return False
-            now = self._now()
-            order = ExitOrder.objects.create(
-                exit=row,
-                account=account,
-                try_no=row.orders.count() + 1,
-                trading_day=self._trading_day(),
-                tag=new_tag(self._trading_day(), self._rng),
-                side=plan.side,
-                product=plan.product,
-                quantity=plan.quantity,
-                state=OrderState.PLANNED,
-                planned_at=now,
-                updated_at=now,
-            )
-            if not row.concern:  # what a person was told stands until the order has left
-                self._move(row, ExitState.WORKING, concern="")
-            detail = {"tag": order.tag, "side": plan.side, "quantity": plan.quantity, "product": plan.product}
-            self._event(row.strategy, "order_planned", {**detail, "shortfall": plan.shortfall})
-        return True
+            self._fence.check(task.user_id)
+            new = self._claim(old, new)
+            row = Exit.objects.select_related("strategy__instrument", "strategy__account").get(pk=old.id)
+            for order in new.orders:
+                if order != (before := old.order(order.tag)):
+                    self._write_order(row, task, before, order, event)
+            self._end(row, old, new, commands)
+            self._tell_concern(row, old, new)
+            for tell in tells:
+                self._alert(row, tell.kind, tell.text, urgency=_urgency(tell, commands))
+            self._after_commit(row)
+        _pass(_AFTER, old, new)
+        return new
 
-    def permit(self, order_id: int, may_trade: MayTrade) -> bool:
-        """Commit the one permission to send this order; True for exactly one caller, once ever.
-
-        False also when its plan has grown old, and when trading was switched off meanwhile.
-        """
-        now = self._now()
-        with transaction.atomic():
-            order = ExitOrder.objects.select_related("exit__strategy__account").get(pk=order_id)
-            if may_trade(order.exit.strategy) is not None:
-                return False
-            oldest = now - timedelta(seconds=PLAN_MAX_AGE_S)
-            won = ExitOrder.objects.filter(
-                pk=order_id, state=OrderState.PLANNED, planned_at__gte=oldest, planned_at__lte=now
-            ).update(state=OrderState.SENDING, sent_at=now, updated_at=now)
-        return won == 1
-
-    def record_write(self, order_id: int, result: WriteResult) -> None:
-        """Commit how the one place request of an order ended."""
-        changed = self._order_to(
-            order_id,
-            state_after_write(result),
-            broker_order_id=result.order_id,
-            message=result.message,
-            reject_class=result.reject_class or "",
+    def _claim(self, old: ExitRecord, new: ExitRecord) -> ExitRecord:
+        """Of all that would change an exit from one version, one does; the row is locked with it."""
+        won = Exit.objects.filter(pk=old.id, version=old.version).update(
+            version=old.version + 1, state=new.state, concern=new.concern, updated_at=self._now()
         )
-        if not changed and result.order_id:
-            # The book overtook the reply; the broker's id is still worth keeping.
-            ExitOrder.objects.filter(pk=order_id, broker_order_id="").update(broker_order_id=result.order_id)
+        if not won:
+            raise Overtaken(f"exit {old.id} has changed since version {old.version}")
+        return replace(new, version=old.version + 1)
 
-    def record_book(
-        self, order: OrderRecord, snapshot: OrderSnapshot, reject_class: RejectClass | None = None
-    ) -> bool:
-        """Commit what the broker's book says of an order; True when it was news.
+    def _write_order(
+        self, row: Exit, task: ExitTask, before: OrderRecord | None, order: OrderRecord, event: Event
+    ) -> None:
+        if before is None:
+            self._insert_order(row, task, order, event)
+        else:
+            self._update_order(row, before, order)
+        if before is None or (order.state, order.filled) != (before.state, before.filled):
+            self._event(row.strategy, f"order_{order.state.value}", _order_detail(order))
 
-        ``reject_class`` is what the broker's reply said, where there was one.
-        """
-        state = state_in_book(snapshot)
-        if state is OrderState.LIVE and order.state is OrderState.CANCELLING:
-            state = OrderState.CANCELLING
-        if (state, snapshot.filled_quantity) == (order.state, order.filled):
-            return False
-        fields: dict[str, Any] = {
-            "broker_order_id": snapshot.order_id,
-            "filled_quantity": snapshot.filled_quantity,
-            "average_price": snapshot.average_price,
-            "message": snapshot.message,
-        }
-        if state is OrderState.REJECTED:
-            # Refused after acceptance: the book gives no class, so a person has to look.
-            fields["reject_class"] = reject_class or RejectClass.HUMAN
-        return self._order_to(order.id, state, **fields)
+    def _insert_order(self, row: Exit, task: ExitTask, order: OrderRecord, event: Event) -> None:
+        if order.state is OrderState.PLANNED:
+            # The row lock makes two planners of an account take turns on PostgreSQL; SQLite has one writer.
+            BrokerAccount.objects.select_for_update().get(pk=task.account_id)
+            own = own_orders(task.account_id, getattr(event, "began_at", 0.0), order.day)
+            if not (isinstance(event, Seen) and has_room(order, task.record, event, own)):
+                raise Overtaken(f"no room is left for an order of exit {row.pk}")
+        values = _order_columns(order)
+        ExitOrder.objects.create(
+            exit=row, account_id=task.account_id, slice_no=order.slice_no, try_no=order.try_no,
+            trading_day=order.day, tag=order.tag, side=order.side, product=order.product,
+            quantity=order.quantity, price=order.price, opening=order.opening,
+            planned_at=at(order.planned_at), **values,
+        )  # fmt: skip
 
-    def void(self, order_id: int, reason: str) -> None:
-        """Commit that a planned order will never be sent."""
-        self._order_to(order_id, OrderState.VOID, message=reason)
+    def _update_order(self, row: Exit, before: OrderRecord, order: OrderRecord) -> None:
+        if order.state is OrderState.SENDING and self.may_trade(row.strategy) is not None:
+            raise Overtaken("trading was switched off")
+        if order.state is not before.state and order.state not in ORDER_TRANSITIONS[before.state]:
+            raise ValueError(f"order {order.tag}: {before.state.value} does not become {order.state.value}")
+        same = ExitOrder.objects.filter(exit=row, tag=order.tag, state=before.state)
+        if not same.update(**_order_columns(order)):
+            raise Overtaken(f"order {order.tag} is no longer {before.state.value}")
 
-    def recover_sending(self) -> int:
-        """At start nobody is sending: what says so may be at the broker or not. Return how many."""
-        with transaction.atomic():
-            return ExitOrder.objects.filter(state=OrderState.SENDING).update(
-                state=OrderState.UNKNOWN, updated_at=self._now(), message="interrupted while sending"
-            )
+    def _end(self, row: Exit, old: ExitRecord, new: ExitRecord, commands: Sequence[Command]) -> None:
+        """The strategy closes with its exit and lets go of its subscription."""
+        if not new.state.is_final or old.state.is_final:
+            return
+        end = next((command for command in commands if isinstance(command, End)), End())
+        changes = {"position": Strategy.Position.NONE} if end.is_flat else {}
+        close_strategy(row.strategy_id, was=Strategy.Status.EXITING, epoch=row.epoch, **changes)
+        self._event(row.strategy, f"exit_{new.state.value}", {"text": end.note})
+        close_alerts(row.pk, self._now(), kinds=["needs_human"])
+        if new.state is ExitState.DONE:
+            text = sentence(row, list(row.orders.order_by("id")))
+            self._alert(row, "done", text, urgency=Alert.Urgency.INFO)
 
-    def concern(self, exit_id: int, text: str) -> None:
-        """Commit what a person has to know about a working exit (empty: all is well again)."""
-        with transaction.atomic():
-            row = Exit.objects.select_related("strategy__instrument").get(pk=exit_id)
-            if row.concern == text or ExitState(row.state).is_final:
-                return
-            state = ExitState.NEEDS_HUMAN if text else ExitState.WORKING
-            self._move(row, state, concern=text)
-            close_alerts(row.pk, self._now())
-            if text:
-                self._event(row.strategy, "needs_human", {"text": text})
-                self._alert(row, "needs_human", text)
-
-    def finish(self, exit_id: int, state: ExitState, note: str, *, is_flat: bool) -> None:
-        """Commit the end of an exit: the strategy closes and lets go of its subscription.
-
-        ``is_flat`` says that the position is known to be gone.
-        """
-        with transaction.atomic():
-            row = Exit.objects.select_related("strategy__instrument").get(pk=exit_id)
-            if ExitState(row.state).is_final:
-                return
-            self._move(row, state, concern=note if state is ExitState.ABORTED else "")
-            changes = {"position": Strategy.Position.NONE} if is_flat else {}
-            close_strategy(row.strategy_id, was=Strategy.Status.EXITING, epoch=row.epoch, **changes)
-            self._event(row.strategy, f"exit_{state.value}", {"text": note})
-            close_alerts(row.pk, self._now())
-            self._alert_end(row.pk, urgency=Alert.Urgency.INFO if is_flat else Alert.Urgency.URGENT)
+    def _tell_concern(self, row: Exit, old: ExitRecord, new: ExitRecord) -> None:
+        if new.state.is_final or new.concern == old.concern:
+            return
+        close_alerts(row.pk, self._now(), kinds=["needs_human"])
+        if new.concern:
+            self._event(row.strategy, "needs_human", {"text": new.concern})
+            self._alert(row, "needs_human", new.concern)
 
     def alarm(self, user_id: int, text: str) -> None:
         """Tell a person without the database, for when it is the database that fails."""
         body = {"strategy": None, "symbol": "", "text": text, "at": self._clock.time()}
         self._announcer.tell(user_id, "alert", body)
+
+    def strange_order(self, account_id: int, row: OrderSnapshot) -> None:
+        """Commit and tell that the broker has an order with a tag of ours that is in no record."""
+        account = BrokerAccount.objects.get(pk=account_id)
+        text = (
+            f"The broker shows order {row.order_id} ({row.side.value} {row.quantity} {row.symbol}, "
+            f"{row.status_text}) with tag {row.tag}, which is in no record here: a backup was restored, or another "
+            "installation uses this account. Look at the position."
+        )
+        with transaction.atomic():
+            alert = commit_alert(
+                user_id=account.user_id, kind="overfill", text=text, at=self._now(), account_id=account_id
+            )
+            if alert is not None:
+                announce(alert, self._announcer)
 
     def feeds_disagree(self, user_id: int, symbol: str, prices: Mapping[int, int]) -> None:
         """Commit and tell that a user's feeds disagree on a price (units by account)."""
@@ -219,34 +249,6 @@ class Journal:
 
     # --- inside -------------------------------------------------------------------------
 
-    def _has_room(self, row: Exit, plan: Send, read_at: float) -> bool:
-        """The exposure rule: an order whose fate is unknown counts as fully live."""
-        exposure = sum(
-            order.filled_quantity if OrderState(order.state).is_final else order.quantity
-            for order in row.orders.all()
-        )
-        own = own_orders(row.strategy.account_id, read_at)
-        return exposure + plan.quantity <= row.quantity and plan.quantity <= room(plan.row, plan.side, own)
-
-    def _order_to(self, order_id: int, state: OrderState, **fields: Any) -> bool:
-        with transaction.atomic():
-            before = [*states_before(state), *([] if state.is_final else [state])]
-            fields = {name: value for name, value in fields.items() if value not in (None, "")}
-            changed = ExitOrder.objects.filter(pk=order_id, state__in=before).update(
-                state=state, updated_at=self._now(), **fields
-            )
-            if changed:
-                order = ExitOrder.objects.select_related("exit__strategy__instrument").get(pk=order_id)
-                self._event(order.exit.strategy, f"order_{state.value}", _order_detail(order))
-                self._after_commit(order.exit)
-        return changed == 1
-
-    def _move(self, row: Exit, state: ExitState, *, concern: str) -> None:
-        Exit.objects.filter(pk=row.pk).exclude(state__in=FINAL_EXITS).update(
-            state=state, concern=concern, updated_at=self._now()
-        )
-        self._after_commit(row)
-
     def _event(self, strategy: Strategy, kind: str, detail: Mapping[str, Any]) -> None:
         StrategyEvent.objects.create(strategy=strategy, at=self._now(), kind=kind, detail=dict(detail))
 
@@ -260,10 +262,6 @@ class Journal:
         self._announcer.tell(user_id, "strategy", strategy_body(row.strategy))
         if row.state == ExitState.TRIGGERED and row.reason == "stop_loss":
             self._announcer.publish(f"strategies:{user_id}", _sl_triggered(row))
-
-    def _alert_end(self, exit_id: int, *, urgency: str) -> None:
-        row = Exit.objects.select_related("strategy__instrument").get(pk=exit_id)
-        self._alert(row, row.state, sentence(row, list(row.orders.order_by("id"))), urgency=urgency)
 
     def _alert(self, row: Exit, kind: str, text: str, *, urgency: str = Alert.Urgency.URGENT) -> None:
         alert = commit_alert(
@@ -281,16 +279,59 @@ class Journal:
     def _now(self) -> datetime:
         return at(self._clock.time())
 
-    def _trading_day(self) -> date:
-        return trading_day(self._clock.time())
+
+_BEFORE = {OrderState.CANCELLING: "CP10", OrderState.FILLED: "CP13"}
+_AFTER = {
+    OrderState.PLANNED: "CP5",
+    OrderState.SENDING: "CP6",
+    OrderState.ACKED: "CP9",
+    OrderState.CANCELLING: "CP11",
+    OrderState.FILLED: "CP14",
+}
 
 
-def _order_detail(order: ExitOrder) -> dict[str, Any]:
+def _pass(places: Mapping[OrderState, str], old: ExitRecord, new: ExitRecord) -> None:
+    for order in new.orders:
+        before = old.order(order.tag)
+        if (before is None or before.state is not order.state) and order.state in places:
+            passing(places[order.state])
+    if places is _AFTER and new.state is ExitState.DONE and not old.state.is_final:
+        passing("CP15")
+
+
+def _urgency(tell: Tell, commands: Sequence[Command]) -> str:
+    """A position that is known to be gone is news; everything else is repeated until acknowledged."""
+    is_news = tell.kind == "aborted" and any(isinstance(c, End) and c.is_flat for c in commands)
+    return Alert.Urgency.INFO if is_news else Alert.Urgency.URGENT
+
+
+def _order_columns(order: OrderRecord) -> dict[str, Any]:
+    """Return the columns that change in an order's life."""
+    return {
+        "state": order.state,
+        "is_queued": order.is_queued,
+        "broker_order_id": order.broker_order_id,
+        "filled_quantity": order.filled,
+        "average_price": order.average_price,
+        "reject_class": order.reject_class or "",
+        "reject_reason": order.reject_reason or "",
+        "message": order.message,
+        "sent_at": None if order.sent_at is None else at(order.sent_at),
+        "cancels": order.cancels,
+        "cancel_asked_at": None if order.cancel_asked_at is None else at(order.cancel_asked_at),
+        "updated_at": at(order.changed_at),
+    }
+
+
+def _order_detail(order: OrderRecord) -> dict[str, Any]:
     return {
         "tag": order.tag,
         "order_id": order.broker_order_id,
+        "side": order.side,
+        "product": order.product,
         "quantity": order.quantity,
-        "filled": order.filled_quantity,
+        "price": plain(order.price),
+        "filled": order.filled,
         "average_price": plain(order.average_price),
         "message": order.message,
     }

@@ -90,7 +90,7 @@ class StopLossMonitor:
         self._clock = clock
         self._watches: dict[int, dict[str, _Watch]] = {}
         self._homes: dict[int, Stop] = {}  # strategy -> its armed stop
-        self._handed_over: dict[int, int] = {}  # strategy -> epoch of its last breach
+        self._handed_over: dict[int, tuple[int, int]] = {}  # strategy -> epoch of its last breach, user
         self._found: list[Breach] = []  # judged, to be handed over before the call returns
         self._remembering: dict[int, Stop] = {}  # strategy -> its stop with a new memory, likewise
 
@@ -114,6 +114,12 @@ class StopLossMonitor:
         stop = self._homes.pop(strategy_id, None)
         if stop is not None:
             self._watches[stop.user_id][stop.symbol].book.disarm(strategy_id)
+
+    def disarm_user(self, user_id: int) -> None:
+        """Forget all of a user's stops, and what was handed over of them: somebody else watches now."""
+        for strategy_id in [pk for pk, stop in self._homes.items() if stop.user_id == user_id]:
+            self.disarm(strategy_id)
+        self._handed_over = {pk: known for pk, known in self._handed_over.items() if known[1] != user_id}
 
     def reconcile(self, stops: Iterable[Stop]) -> None:
         """Make the armed stops those of ``stops``, touching only what differs."""
@@ -174,7 +180,7 @@ class StopLossMonitor:
     # --- judging ------------------------------------------------------------------------
 
     def _arm(self, stop: Stop) -> None:
-        if self._handed_over.get(stop.strategy_id, -1) >= stop.epoch:
+        if self._handed_over.get(stop.strategy_id, (-1, 0))[0] >= stop.epoch:
             return  # a stale read of the database: this arming has already had its breach
         known = self._homes.get(stop.strategy_id)
         if known is not None and (known.epoch, known.rule) == (stop.epoch, stop.rule):
@@ -219,7 +225,7 @@ class StopLossMonitor:
                 book.arm(stop)
                 continue
             del self._homes[stop.strategy_id]
-            self._handed_over[stop.strategy_id] = stop.epoch
+            self._handed_over[stop.strategy_id] = (stop.epoch, stop.user_id)
             self._found.append(_breach(stop, judgement.reason, tick, source, self._clock.time()))
 
     def _remember(self, book: StopBook, stop: Stop, memory: Memory) -> None:

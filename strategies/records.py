@@ -5,26 +5,23 @@ All of it blocks: call it from the exit engine's own thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
 
 from marketdata.accounts import broker_config
-from marketdata.domain.instruments import canonical
-from marketdata.domain.orders import OrderRequest, RejectClass, Side
-from marketdata.domain.prices import to_units
+from marketdata.domain.orders import OrderRequest, RejectClass, RejectReason, Side
 from marketdata.models import BrokerAccount
 from marketdata.ports import BrokerConfig
+from strategies.domain.events import Circumstances
 from strategies.domain.exits import ExitState, OrderState
-from strategies.domain.planning import Need, OwnOrder
-from strategies.domain.rules import FixedStop
-from strategies.domain.steps import ExitRecord, OrderRecord
-from strategies.domain.stops import Stop
+from strategies.domain.planning import OwnOrder
+from strategies.domain.record import ExitRecord, OrderRecord, Terms
 from strategies.models import Exit, ExitOrder, Strategy
 from strategies.switches import Refusal
 
@@ -38,24 +35,32 @@ FINAL_ORDERS = [state for state in OrderState if state.is_final]
 
 @dataclass(frozen=True, slots=True)
 class ExitTask:
-    """What the engine needs of one open exit."""
+    """One exit as it stands, and whose it is."""
 
     record: ExitRecord
     user_id: int
     account_id: int
-    need: Need
-    refusal: Refusal | None  # why no order may be sent for it
-    triggered_at: float  # UNIX seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Unarmed:
-    """An active strategy with a position whose stop cannot be watched, and why."""
+class AccountFacts:
+    """What is needed to talk to an account. ``sent_today``: order requests already counted."""
 
-    strategy_id: int
+    config: BrokerConfig
+    sent_today: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedExit:
+    """An exit with orders of today. ``changed_at``: UNIX seconds."""
+
+    id: int
     user_id: int
     account_id: int
-    reason: str
+    symbol: str
+    is_final: bool
+    changed_at: float
+    orders: list[OrderRecord]
 
 
 def at(seconds: float) -> datetime:
@@ -68,124 +73,167 @@ def trading_day(seconds: float) -> date:
     return at(seconds).astimezone(IST).date()
 
 
-def armed_stops() -> tuple[list[Stop], list[Unarmed]]:
-    """Return every stop that has to be watched, and the rows that say so but cannot be."""
-    stops: list[Stop] = []
-    unarmed: list[Unarmed] = []
-    for row in _armed_rows():
-        try:
-            stops.append(_stop(row))
-        except (ArithmeticError, TypeError, ValueError) as exc:  # one row's trouble is not the others'
-            unarmed.append(Unarmed(row["id"], row["user_id"], row["account_id"], str(exc)))
-    return stops, unarmed
+class OpenExit(NamedTuple):
+    id: int
+    version: int
+    user_id: int
 
 
-def open_exits() -> list[int]:
-    """Return the ids of exits that are not finished, oldest first."""
-    return list(Exit.objects.exclude(state__in=FINAL_EXITS).order_by("id").values_list("id", flat=True))
+def open_exits(users: Collection[int] | None = None) -> list[OpenExit]:
+    """Return every exit that is not finished, oldest first: of these users, or (None) of all."""
+    rows = Exit.objects.exclude(state__in=FINAL_EXITS).filter(**_of_users("strategy__user", users))
+    return [OpenExit(*row) for row in rows.order_by("id").values_list("id", "version", "strategy__user")]
 
 
-def load(exit_id: int, may_trade: MayTrade) -> ExitTask:
+def _of_users(field: str, users: Collection[int] | None) -> dict[str, Collection[int]]:
+    return {} if users is None else {f"{field}__in": users}
+
+
+def load(exit_id: int) -> ExitTask:
     """Return one exit as it stands."""
     row = Exit.objects.select_related("strategy__account", "strategy__instrument").get(pk=exit_id)
     strategy = row.strategy
     record = ExitRecord(
-        row.pk,
-        ExitState(row.state),
-        row.quantity,
-        tuple(_order_record(order) for order in row.orders.order_by("id")),
+        id=row.pk,
+        state=ExitState(row.state),
+        quantity=row.quantity,
+        symbol=strategy.symbol,
+        product=strategy.product,
+        is_long=strategy.position != Strategy.Position.SOLD,
+        day=trading_day(row.created_at.timestamp()),
+        version=row.version,
+        loss_rate=int(row.quantity * (row.trigger_price or strategy.entry_price or 0)) // 100,
+        terms=_terms(strategy),
+        resumed_at=_seconds(row.resumed_at),
+        concern=row.concern,
+        orders=tuple(order_record(order) for order in row.orders.order_by("id")),
     )
-    need = Need(
-        strategy.symbol,
-        strategy.product,
-        strategy.position == "BOUGHT",
-        max(record.residual, 0),
-        is_listed=bool(strategy.instrument.token),
-    )
-    refusal = may_trade(strategy)
-    triggered_at = row.created_at.timestamp()
-    return ExitTask(record, strategy.user_id, strategy.account_id, need, refusal, triggered_at)
+    return ExitTask(record, strategy.user_id, strategy.account_id)
 
 
-def request(order_id: int) -> OrderRequest:
+def _terms(strategy: Strategy) -> Terms:
+    instrument = strategy.instrument
+    return Terms(
+        tick_size=instrument.tick_size or Decimal("0.05"),
+        lot_size=instrument.lot_size or 1,
+        freeze_quantity=instrument.freeze_quantity,
+        is_listed=bool(instrument.token),
+        may_resend=not strategy.account.never_resend,
+    )
+
+
+def request(tag: str, exit_id: int) -> OrderRequest:
     """Return a planned order as it is to be sent."""
-    row = ExitOrder.objects.select_related("exit__strategy__instrument").get(pk=order_id)
+    row = ExitOrder.objects.select_related("exit__strategy__instrument").get(exit=exit_id, tag=tag)
     return OrderRequest(
         row.tag, row.exit.strategy.symbol, Side(row.side), row.quantity, row.product, row.price
     )
 
 
-def config(account_id: int) -> BrokerConfig:
-    """Return an account's present credentials."""
-    return broker_config(BrokerAccount.objects.get(pk=account_id))
+def account_facts(account_id: int, today: date) -> AccountFacts:
+    """Return an account's present credentials and how many order requests it sent today."""
+    config = broker_config(BrokerAccount.objects.get(pk=account_id))
+    sent = ExitOrder.objects.filter(account=account_id, trading_day=today, sent_at__isnull=False)
+    return AccountFacts(config, sent.count())
 
 
-def own_orders(account_id: int, read_at: float) -> list[OwnOrder]:
-    """Return our orders that a position read begun at ``read_at`` (UNIX s) may not include."""
-    still_open = ExitOrder.objects.filter(account=account_id).exclude(state__in=FINAL_ORDERS)
-    just_ended = ExitOrder.objects.filter(
-        account=account_id, state__in=FINAL_ORDERS, filled_quantity__gt=0, updated_at__gte=at(read_at)
+def circumstances(
+    task: ExitTask, read_at: float, today: date, may_trade: MayTrade, new_tag: str
+) -> Circumstances:
+    """Return what else bears on a new order of an exit, beside a read begun at ``read_at`` (UNIX s)."""
+    strategy = Strategy.objects.select_related("account", "instrument").get(exits=task.record.id)
+    refusal = may_trade(strategy)
+    names = ExitOrder.objects.filter(account=task.account_id, trading_day=today)
+    known = list(names.values_list("tag", "broker_order_id"))
+    return Circumstances(
+        own=own_orders(task.account_id, read_at, today),
+        tags={tag for tag, _ in known},
+        order_ids={order_id for _, order_id in known} - {""},
+        refusal=refusal.text if refusal else "",
+        is_refusal_final=refusal.is_final if refusal else False,
+        new_tag=new_tag,
     )
+
+
+def orders_of_day(account_id: int, today: date) -> list[OrderRecord]:
+    """Return every order of ours of today, as the journal has it."""
+    return [order_record(row) for row in ExitOrder.objects.filter(account=account_id, trading_day=today)]
+
+
+def watched_exits(today: date, users: Collection[int] | None = None) -> list[WatchedExit]:
+    """Return the exits that have orders of today: of these users, or (None) of all."""
+    orders = ExitOrder.objects.filter(trading_day=today, **_of_users("exit__strategy__user", users))
+    found: dict[int, WatchedExit] = {}
+    for row in _with_symbol(orders).order_by("id"):
+        strategy = row.exit.strategy
+        known = found.setdefault(
+            row.exit_id,
+            WatchedExit(
+                row.exit_id,
+                strategy.user_id,
+                row.account_id,
+                strategy.symbol,
+                ExitState(row.exit.state).is_final,
+                row.exit.updated_at.timestamp(),
+                [],
+            ),
+        )
+        known.orders.append(order_record(row))
+    return list(found.values())
+
+
+def own_orders(account_id: int, read_at: float, today: date) -> list[OwnOrder]:
+    """Return our orders of today that a position read begun at ``read_at`` (UNIX s) may not include.
+
+    An order lives for a day: what an earlier one left open holds nothing any more.
+    """
+    of_day = ExitOrder.objects.filter(account=account_id, trading_day=today)
+    still_open = of_day.exclude(state__in=FINAL_ORDERS)
+    just_ended = of_day.filter(state__in=FINAL_ORDERS, filled_quantity__gt=0, updated_at__gte=at(read_at))
     orders = [_own(row, _may_still_fill(row, read_at)) for row in _with_symbol(still_open)]
     return orders + [_own(row, row.filled_quantity) for row in _with_symbol(just_ended)]
 
 
-def _with_symbol(orders: QuerySet[ExitOrder]) -> Iterable[ExitOrder]:
+def _with_symbol(orders: QuerySet[ExitOrder]) -> QuerySet[ExitOrder]:
     return orders.select_related("exit__strategy__instrument")
 
 
 def _may_still_fill(row: ExitOrder, read_at: float) -> int:
     """A fill we learnt of after the position was read is not in that position: count it as to come."""
-    return row.quantity if row.updated_at >= at(read_at) else row.quantity - row.filled_quantity
+    return row.quantity if row.updated_at >= at(read_at) else max(row.quantity - row.filled_quantity, 0)
 
 
 def _own(row: ExitOrder, unfilled: int) -> OwnOrder:
     return OwnOrder(row.tag, row.exit.strategy.symbol, row.product, Side(row.side), unfilled)
 
 
-def _order_record(row: ExitOrder) -> OrderRecord:
+def order_record(row: ExitOrder) -> OrderRecord:
+    """Return one order as the journal has it."""
     return OrderRecord(
-        id=row.pk,
         tag=row.tag,
         state=OrderState(row.state),
+        side=Side(row.side),
+        product=row.product,
         quantity=row.quantity,
-        filled=row.filled_quantity,
+        day=row.trading_day,
         planned_at=row.planned_at.timestamp(),
+        slice_no=row.slice_no,
+        try_no=row.try_no,
+        price=row.price,
+        is_queued=row.is_queued,
+        opening=row.opening,
+        filled=row.filled_quantity,
+        average_price=row.average_price,
         changed_at=row.updated_at.timestamp(),
-        sent_at=row.sent_at.timestamp() if row.sent_at else None,
+        sent_at=_seconds(row.sent_at),
+        cancels=row.cancels,
+        cancel_asked_at=_seconds(row.cancel_asked_at),
         broker_order_id=row.broker_order_id,
         reject_class=RejectClass(row.reject_class) if row.reject_class else None,
+        reject_reason=RejectReason(row.reject_reason) if row.reject_reason else None,
         message=row.message,
     )
 
 
-def _armed_rows() -> list[dict[str, Any]]:
-    """Read all at once; where one price cannot be read, without the prices: each is then read alone."""
-    names = ("id", "epoch", "user_id", "account_id", "position", "quantity")
-    instrument = ("instrument__exchange", "instrument__tradingsymbol")
-    active = Strategy.objects.filter(status=Strategy.Status.ACTIVE).exclude(position=Strategy.Position.NONE)
-    try:
-        return list(active.values(*names, *instrument, "stop_loss"))
-    except (ArithmeticError, TypeError, ValueError):
-        return list(active.values(*names, *instrument))
-
-
-def _stop(row: Mapping[str, Any]) -> Stop:
-    position, quantity = row["position"], row["quantity"]
-    if position not in ("BOUGHT", "SOLD"):
-        raise ValueError(f"its position is {position!r}, neither BOUGHT nor SOLD")
-    if not isinstance(quantity, int) or quantity <= 0:
-        raise ValueError(f"its quantity is {quantity!r}")
-    stop = row["stop_loss"] if "stop_loss" in row else _stop_loss(row["id"])
-    if stop is None:
-        raise ValueError("it has no stop-loss")
-    rule = FixedStop(to_units(stop), position == "BOUGHT")
-    symbol = canonical(row["instrument__exchange"], row["instrument__tradingsymbol"])
-    return Stop(row["id"], row["epoch"], row["user_id"], symbol, rule, quantity)
-
-
-def _stop_loss(strategy_id: int) -> Decimal | None:
-    try:
-        return Strategy.objects.values_list("stop_loss", flat=True).get(pk=strategy_id)
-    except (ArithmeticError, TypeError, ValueError) as exc:
-        raise ValueError(f"its stop-loss cannot be read ({exc})") from exc
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None

@@ -15,8 +15,9 @@ from django.db import Error, transaction
 
 from marketdata.domain.clock import Clock
 from strategies.alerts import close_open, commit_alert
+from strategies.arming import Unarmed
 from strategies.models import Alert
-from strategies.records import Unarmed, at
+from strategies.records import at
 
 logger = logging.getLogger(__name__)
 

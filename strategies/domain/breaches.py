@@ -44,6 +44,36 @@ class Breach:
             "decided_at": self.decided_at,
         }
 
+    @property
+    def intent(self) -> Intent:
+        return Intent(
+            strategy_id=self.stop.strategy_id,
+            epoch=self.stop.epoch,
+            user_id=self.stop.user_id,
+            symbol=self.stop.symbol,
+            reason=self.reason,
+            price=self.price,
+            loss_rate=self.loss_rate,
+            evidence=self.evidence(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is committed of a breach: to leave the position of one arming. Prices in units.
+
+    ``evidence`` has everything as text and numbers, ``decided_at`` (UNIX seconds) among it.
+    """
+
+    strategy_id: int
+    epoch: int
+    user_id: int
+    symbol: str
+    reason: str
+    price: int
+    loss_rate: int
+    evidence: dict[str, Any]
+
 
 def by_urgency(breaches: list[Breach]) -> list[Breach]:
     """Return breaches that came together, the one that loses most first."""

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 
+from marketdata.domain.orders import OrderLimits
+
+MARGIN_S = 0.05
+"""Requests that leave in order may arrive closer together than they left."""
+
+POLL_S = 0.02
+"""How soon to look again while everything allowed is reserved."""
+
+RESERVE_PERCENT = 10
+"""Of the day's orders, kept for exits' first orders: above it nothing is priced anew."""
+
 
 class SlidingWindow:
     """At most ``limit`` requests in any ``seconds``, counted by when they were sent."""
@@ -11,14 +22,77 @@ class SlidingWindow:
     def __init__(self, limit: int, seconds: float) -> None:
         self._limit = limit
         self._seconds = seconds
-        self._sent: deque[float] = deque(maxlen=limit)
+        self._sent: deque[float] = deque()
 
-    def wait_s(self, now: float) -> float:
-        """Return the seconds until a request may be sent; 0 when it may be sent at once."""
-        if len(self._sent) < self._limit:
+    def wait_s(self, now: float, reserved: int = 0) -> float:
+        """Return the seconds until one more may be sent, besides those ``reserved``; 0: at once."""
+        while self._sent and self._sent[0] + self._seconds <= now:
+            self._sent.popleft()
+        if len(self._sent) + reserved < self._limit:
             return 0.0
-        return max(0.0, self._sent[0] + self._seconds - now)
+        return self._sent[0] + self._seconds - now if self._sent else POLL_S
 
     def count(self, now: float) -> None:
         """Record a request sent at ``now``."""
         self._sent.append(now)
+
+    def take_back(self) -> None:
+        """Forget the latest: it was not sent after all."""
+        if self._sent:
+            self._sent.pop()
+
+
+class Pace:
+    """The limits of a second and of a minute together. Times in elapsed seconds.
+
+    What is about to leave is reserved first, so that a delay on the way cannot bring more
+    requests together than the limits allow.
+    """
+
+    def __init__(self, limits: OrderLimits) -> None:
+        self._windows = (
+            SlidingWindow(limits.per_second, 1.0 + MARGIN_S),
+            SlidingWindow(limits.per_minute, 60.0 + MARGIN_S),
+        )
+        self._reserved = 0
+
+    def wait_s(self, now: float) -> float:
+        """Return the seconds until one more request is within every limit."""
+        return max(window.wait_s(now, self._reserved) for window in self._windows)
+
+    def reserve(self) -> None:
+        self._reserved += 1
+
+    def release(self) -> None:
+        """What was reserved is sent, and counted, or is not sent at all."""
+        self._reserved -= 1
+
+    def count(self, now: float) -> None:
+        for window in self._windows:
+            window.count(now)
+
+    def take_back(self) -> None:
+        for window in self._windows:
+            window.take_back()
+
+
+class DayCap:
+    """The broker's limit of a day; cancels are not counted by it."""
+
+    def __init__(self, limits: OrderLimits, used: int) -> None:
+        self._limit = limits.per_day
+        self.used = used
+
+    @property
+    def left(self) -> int:
+        return max(self._limit - self.used, 0)
+
+    @property
+    def spare(self) -> int:
+        """Return what is left beyond the reserve."""
+        return max(self.left - self._limit * RESERVE_PERCENT // 100, 0)
+
+    @property
+    def is_short(self) -> bool:
+        """Seven tenths of the day's orders are used up."""
+        return self.used * 10 >= self._limit * 7

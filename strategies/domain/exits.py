@@ -46,17 +46,24 @@ _FINAL = frozenset(
 )
 
 _O = OrderState
+_BOOKED = frozenset({_O.LIVE, _O.FILLED, _O.CANCELLED, _O.REJECTED})
+"""What an order may turn out to be when the broker's book shows it."""
+
 ORDER_TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
     _O.PLANNED: frozenset({_O.SENDING, _O.VOID}),
     # VOID only by the process that tried and knows that no byte left.
-    _O.SENDING: frozenset({_O.VOID, _O.UNKNOWN, _O.ACKED, _O.LIVE, _O.FILLED, _O.CANCELLED, _O.REJECTED}),
-    _O.UNKNOWN: frozenset({_O.ACKED, _O.LIVE, _O.FILLED, _O.CANCELLED, _O.REJECTED, _O.LOST}),
-    _O.ACKED: frozenset({_O.LIVE, _O.CANCELLING, _O.FILLED, _O.CANCELLED, _O.REJECTED}),
-    _O.LIVE: frozenset({_O.CANCELLING, _O.FILLED, _O.CANCELLED, _O.REJECTED}),
-    _O.CANCELLING: frozenset({_O.LIVE, _O.FILLED, _O.CANCELLED, _O.REJECTED}),
-    _O.CANCELLED: frozenset({_O.FILLED}),  # the fill crossed the cancel on the wire
-    _O.LOST: frozenset({_O.LIVE, _O.FILLED, _O.CANCELLED, _O.REJECTED}),  # it turned up after all
-    _O.REJECTED: frozenset(),
+    _O.SENDING: _BOOKED | {_O.VOID, _O.UNKNOWN, _O.ACKED, _O.LOST},
+    _O.UNKNOWN: _BOOKED | {_O.ACKED, _O.LOST},
+    # A day that ends takes the book with it: what was open then is looked for no more.
+    _O.ACKED: _BOOKED | {_O.CANCELLING, _O.LOST},
+    _O.LIVE: _BOOKED - {_O.LIVE} | {_O.CANCELLING, _O.LOST},
+    _O.CANCELLING: _BOOKED | {_O.LOST},
+    # What ended may still turn out otherwise: a fill that crossed the cancel on the wire, an
+    # order that was called refused or absent and is there after all. Nothing cancelled comes
+    # back to life, though: a book that says so is an old one.
+    _O.CANCELLED: frozenset({_O.FILLED}),
+    _O.REJECTED: frozenset({_O.FILLED, _O.LIVE, _O.CANCELLED}),
+    _O.LOST: _BOOKED,
     _O.FILLED: frozenset(),
     _O.VOID: frozenset(),
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from marketdata.domain.orders import PositionSnapshot, Side
+from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,7 @@ class Need:
     """What an exit still has to do.
 
     Attributes:
+        symbol: Canonical.
         product: The strategy's; the position's own is used when they differ without doubt.
         quantity: Still to be exited, above zero.
         is_listed: Whether the broker's instrument list still has the symbol. If not, a position
@@ -29,7 +30,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class OwnOrder:
-    """One of our orders that the position just read may or may not include."""
+    """One order, ours unless told, that the position just read may or may not include."""
 
     tag: str
     symbol: str
@@ -62,7 +63,12 @@ class Flat:
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """Orders already on their way cover the whole position: look again."""
+    """Orders already on their way cover the whole position: look again.
+
+    ``foreign``: the broker's ids of those that are not ours.
+    """
+
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +81,23 @@ class Unclear:
 Plan = Send | Flat | Covered | Unclear
 
 
-def plan(need: Need, positions: Sequence[PositionSnapshot], own: Iterable[OwnOrder]) -> Plan:
+def plan(
+    need: Need,
+    positions: Sequence[PositionSnapshot],
+    own: Sequence[OwnOrder],
+    foreign: Sequence[OrderSnapshot] = (),
+) -> Plan:
     """Return what to do for ``need``.
 
     Args:
         need: The exit's residual.
         positions: A fresh, complete read of the account.
         own: Our orders on the account that may still fill, or that finished after the read.
+        foreign: Open orders of the same read that are not ours: the trader's own exits count too.
 
     Returns:
-        ``Send`` never exceeds the position less everything of ours that may still shrink it,
-        so what we send can shrink the position but not turn it.
+        ``Send`` never exceeds the position less everything that may still shrink it, so what we
+        send can shrink the position but not turn it.
 
     """
     row = _row(need, positions)
@@ -96,24 +108,44 @@ def plan(need: Need, positions: Sequence[PositionSnapshot], own: Iterable[OwnOrd
     if row is None or size <= 0:
         return Flat(held)
     side = Side.SELL if need.is_long else Side.BUY
-    left = room(row, side, own)
+    left = room(row, side, [*own, *map(pending, foreign)])
     if left <= 0:
-        return Covered()
+        return Covered(tuple(order.order_id for order in foreign if _competes(pending(order), row, side)))
     quantity = min(need.quantity, left)
     return Send(side, quantity, need.quantity - quantity, row)
 
 
-def room(row: PositionSnapshot, side: Side, own: Iterable[OwnOrder]) -> int:
-    """Return how much of a position our orders leave: one whose fate is unknown counts in full."""
-    return abs(row.quantity) - sum(
-        order.unfilled
-        for order in own
-        if (order.product, order.side) == (row.product, side) and _shrinks(order.symbol, row)
-    )
+def not_ours(
+    book: Iterable[OrderSnapshot], tags: Collection[str], order_ids: Collection[str]
+) -> list[OrderSnapshot]:
+    """Return the open orders of a book that are known neither by tag nor by the broker's id."""
+    return [
+        row
+        for row in book
+        if not row.status.is_final and row.tag not in tags and row.order_id not in order_ids
+    ]
 
 
-def _shrinks(symbol: str, row: PositionSnapshot) -> bool:
-    """Shares held in demat are the same shares under every exchange they may be sold on."""
+def pending(order: OrderSnapshot) -> OwnOrder:
+    """Return an open order of the book as one that may still shrink a position."""
+    unfilled = max(order.quantity - order.filled_quantity, 0)
+    return OwnOrder(order.tag, order.symbol, order.product, order.side, unfilled)
+
+
+def room(row: PositionSnapshot, side: Side, orders: Iterable[OwnOrder]) -> int:
+    """Return how much of a position the orders leave: one whose fate is unknown counts in full."""
+    return abs(row.quantity) - sum(order.unfilled for order in orders if _competes(order, row, side))
+
+
+def _competes(order: OwnOrder, row: PositionSnapshot, side: Side) -> bool:
+    return (order.product, order.side) == (row.product, side) and shrinks(order.symbol, row)
+
+
+def shrinks(symbol: str, row: PositionSnapshot) -> bool:
+    """Tell whether an order on ``symbol`` concerns the position ``row``.
+
+    Shares held in demat are the same shares under every exchange they may be sold on.
+    """
     if row.from_holdings:
         return symbol.partition(":")[2] == row.symbol.partition(":")[2]
     return symbol == row.symbol

@@ -1,235 +1,300 @@
-"""What an exit does next: a pure function of its durable record.
+"""An exit, step by step: ``step(state, event) -> (state', commands)``.
 
-Start-up, take-over and ordinary running ask the same question of the same rows, so a crash
-needs no path of its own.
+Start-up, take-over and ordinary running are the same: the record is loaded and woken, and what
+it says is carried on. No order is sent without a record that says so, and a record that says
+``sending`` never leads to sending it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import replace
 
-from marketdata.domain.orders import OrderSnapshot, OrderStatus, Outcome, RejectClass, WriteResult
-from strategies.domain.exits import ORDER_TRANSITIONS, ExitState, OrderState
+from strategies.domain.events import (
+    CancelAnswered,
+    CancelOrder,
+    Command,
+    End,
+    Event,
+    Opened,
+    OpenWire,
+    ReadAccount,
+    Rest,
+    Seen,
+    TakeTurn,
+    Tell,
+    TurnGiven,
+    Unopened,
+    Unread,
+    Woken,
+    Written,
+)
+from strategies.domain.exits import ExitState, OrderState
+from strategies.domain.folding import doubted, fold, moved
+from strategies.domain.ordering import HUMAN_POLL_S, POLL_S, plan_order
+from strategies.domain.pricing import is_locked
+from strategies.domain.record import Moment, OrderRecord, State, again
+from strategies.domain.sending import RETRY_S, is_fresh, not_sent, opened, written
+from strategies.domain.sentences import TELL_AFTER_S, concern
+from strategies.domain.trying import DAY_ENDED, Ask, Go, Later, due_for_reprice, next_try
 
-MAX_ATTEMPTS = 5
-MAX_FIXES = 3
-FIX_AFTER_S = 1.0
-WAITS_S = (1.0, 2.0, 5.0)
-"""How long to wait after each refusal that asks for patience; the last one from then on."""
+UNKNOWN_POLL_S = 3.0
+SETTLING_S = 10.0
+"""For so long after a send its order is looked for every second; an unknown one then every three."""
 
-PLAN_MAX_AGE_S = 2.0
-RESTING_S = 10.0
-TELL_AFTER_S = 2.0
-"""How long an exit may get nowhere before a person is told."""
+LIMIT_CHECK_S = 60.0
+CANCEL_AGAIN_S = 3.0
+TURNED_S = 30.0
+"""For so long after an exit a position on the other side is taken for its doing."""
 
-
-@dataclass(frozen=True, slots=True)
-class OrderRecord:
-    """One attempt as the journal has it. Times are UNIX seconds; ``changed_at`` is of its state."""
-
-    id: int
-    tag: str
-    state: OrderState
-    quantity: int
-    filled: int
-    planned_at: float
-    changed_at: float = 0.0
-    sent_at: float | None = None
-    broker_order_id: str = ""
-    reject_class: RejectClass | None = None
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ExitRecord:
-    """One exit with its attempts, oldest first."""
-
-    id: int
-    state: ExitState
-    quantity: int
-    orders: tuple[OrderRecord, ...] = ()
-
-    @property
-    def filled(self) -> int:
-        return sum(order.filled for order in self.orders)
-
-    @property
-    def residual(self) -> int:
-        return self.quantity - self.filled
+Step = tuple[State, tuple[Command, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class PlanOrder:
-    """Read the account and plan an order for the residual."""
+def step(state: State, event: Event) -> Step:
+    """Return the exit after ``event``, and what it asks for.
 
-    quantity: int
-
-
-@dataclass(frozen=True, slots=True)
-class SendOrder:
-    order: OrderRecord
-
-
-@dataclass(frozen=True, slots=True)
-class VoidOrder:
-    """The plan is too old to send; it was never sent."""
-
-    order: OrderRecord
+    The caller commits the new record, and whatever is to be told, before it does anything else
+    of what is asked; when somebody else has changed the record meanwhile, it does nothing of it.
+    """
+    after, commands = _handle(state, event)
+    if after.record.state.is_final:
+        return after, commands
+    text = concern(after, event.at)
+    calm = ExitState.WORKING if after.record.orders else ExitState.TRIGGERED
+    record = replace(after.record, concern=text, state=ExitState.NEEDS_HUMAN if text else calm)
+    return replace(after, record=record), commands
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Read the broker's book until these orders end. ``concern``: what to tell a person meanwhile."""
-
-    orders: tuple[OrderRecord, ...]
-    concern: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Too early to try again."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The whole quantity is out."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskHuman:
-    """Nothing more can be done without a person."""
-
-    reason: str
+def _handle(state: State, event: Event) -> Step:  # noqa: PLR0911 - one case for each event
+    match event:
+        case Woken(at):
+            return _woken(state, at)
+        case TurnGiven(at):
+            return _turn_given(state, at)
+        case Seen():
+            return _seen(state, event)
+        case Unread(at, why):
+            return _unread(state, at, why)
+        case Opened(at, tag):
+            return opened(state, at, tag)
+        case Unopened(at, _, why):
+            return not_sent(state, at, why)
+        case Written(at, tag, result):
+            return written(state, at, tag, result)
+        case CancelAnswered():
+            return state, (ReadAccount(),)
 
 
-Step = PlanOrder | SendOrder | VoidOrder | Watch | Wait | Finish | AskHuman
+# --- Waking up ----------------------------------------------------------------------------
 
 
-def next_step(record: ExitRecord, now: float) -> Step:
-    """Return what to do next for an exit that is not final."""
-    open_orders = tuple(order for order in record.orders if not order.state.is_final)
-    if open_orders:
-        return _step_with_open(open_orders, now)
-    if record.residual <= 0:
-        return Finish()
-    return _step_after_end(record, now)
+def _woken(state: State, at: Moment) -> Step:
+    state = _after_interruption(state, at)
+    record = state.record
+    if record.state.is_final:
+        return state, (End(),)
+    planned = any(order.state is OrderState.PLANNED for order in record.orders)
+    if not planned and (record.open_orders or _is_asking(state, at) or _lost(state)):
+        return state, (_look(state, at),)
+    return _follow(state, at)
 
 
-def _step_with_open(orders: tuple[OrderRecord, ...], now: float) -> Step:
-    for order in orders:
+def _after_interruption(state: State, at: Moment) -> State:
+    """An order that was being sent when its process ended may be at the broker or not."""
+    for order in state.record.open_orders:
         if order.state is OrderState.PLANNED:
-            # A plan from the future was made before the clock was set back: nobody knows its age.
-            fresh = 0 <= now - order.planned_at <= PLAN_MAX_AGE_S
-            return SendOrder(order) if fresh else VoidOrder(order)
-    return Watch(orders, _concern(orders, now))
+            continue
+        if order.day < at.today:
+            ended = moved(order, OrderState.LOST, at, message=f"{DAY_ENDED} before its fate was known")
+            state = state.with_order(ended)
+        elif order.state is OrderState.SENDING and order.tag not in state.memory.refusals:
+            unknown = moved(order, OrderState.UNKNOWN, at, message="interrupted while sending")
+            state = state.with_order(unknown)
+    return state
 
 
-def _concern(orders: tuple[OrderRecord, ...], now: float) -> str:
-    for order in orders:
-        if order.state in (OrderState.SENDING, OrderState.UNKNOWN):
-            return (
-                f"The exit was sent, but the broker has not confirmed it. Do not close the position by hand "
-                f"before looking for tag {order.tag} in the broker's order book."
-            )
-        if order.sent_at is not None and now - order.sent_at > RESTING_S:
-            return f"The exit order {order.broker_order_id} is at the exchange, not filled yet."
-    return ""
+def _is_asking(state: State, at: Moment) -> bool:
+    """A person has to decide: it is looked whether the position was closed by hand."""
+    record = state.record
+    return record.missing > 0 and not record.open_orders and isinstance(next_try(record, at), Ask)
 
 
-def _step_after_end(record: ExitRecord, now: float) -> Step:
-    """Nothing is open and something is left: try again only where that is known to be right."""
-    tries = [order for order in record.orders if order.state is not OrderState.VOID]
-    if not tries:
-        return PlanOrder(record.residual)
-    last = tries[-1]
-    counted = [order for order in tries if order.reject_class is not RejectClass.WAIT]
-    if len(counted) >= MAX_ATTEMPTS:
-        return AskHuman(
-            f"{len(counted)} orders did not finish the exit. Last: {last.message or last.state.value}"
-        )
-    if last.state is OrderState.FILLED:
-        return PlanOrder(record.residual)
-    if last.state is OrderState.REJECTED:
-        return _step_after_reject(record, tries, now)
-    if last.state is OrderState.CANCELLED:
-        return AskHuman(
-            f"The exit order was cancelled at the broker with {last.filled} of {last.quantity} filled. "
-            "It is not sent again without you."
-        )
-    return AskHuman(f"The exit order {last.tag} is {last.state.value}. It is not sent again without you.")
+def _lost(state: State) -> list[OrderRecord]:
+    return [order for order in state.record.orders if order.state is OrderState.LOST]
 
 
-def _step_after_reject(record: ExitRecord, tries: list[OrderRecord], now: float) -> Step:
-    last = tries[-1]
-    same = sum(1 for order in tries if order.reject_class is last.reject_class)
-    if last.reject_class is RejectClass.WAIT:
-        pause = WAITS_S[min(same, len(WAITS_S)) - 1]
-    elif last.reject_class is RejectClass.FIX and same <= MAX_FIXES:
-        pause = FIX_AFTER_S
-    else:
-        return AskHuman(f"The broker refused the exit order: {last.message or 'no reason given'}")
-    left = last.changed_at + pause - now
-    return Wait(min(left, pause)) if left > 0 else PlanOrder(record.residual)
-
-
-def hold_up(record: ExitRecord, now: float) -> str:
-    """Say what keeps an exit's order from leaving, once it has gone on for two seconds; empty: nothing."""
-    stuck = list(takewhile(_has_not_left, reversed(record.orders)))
-    failed = [order for order in stuck if order.state is not OrderState.PLANNED]
-    if not failed or abs(now - stuck[-1].planned_at) < TELL_AFTER_S:
-        return ""
-    return (
-        f"The exit order cannot be sent: {failed[0].message or 'no connection'}. Trying again all the time."
+def _look(state: State, at: Moment) -> ReadAccount:
+    orders = state.record.open_orders
+    checked = state.memory.limit_checked
+    return ReadAccount(
+        trades=any(order.state is OrderState.UNKNOWN for order in orders),
+        for_plan=_is_asking(state, at),
+        quote=any(order.is_queued for order in orders)
+        and (checked is None or at.elapsed - checked >= LIMIT_CHECK_S),
     )
 
 
-def failures(record: ExitRecord) -> int:
-    """Return how many attempts in a row have not left this machine."""
-    return sum(1 for order in takewhile(_has_not_left, reversed(record.orders)) if order.state.is_final)
+def _turn_given(state: State, at: Moment) -> Step:
+    verdict = next_try(state.record, at) if _lacks(state) else None
+    if not isinstance(verdict, Go):
+        return state, (ReadAccount(),)
+    return state, (ReadAccount(anew=False, for_plan=True, quote=verdict.needs_quote),)
 
 
-def _has_not_left(order: OrderRecord) -> bool:
-    """Not sent, or sent back at the door for now."""
-    return order.state in (OrderState.PLANNED, OrderState.VOID) or order.reject_class is RejectClass.WAIT
+# --- News of the account ------------------------------------------------------------------
 
 
-def state_after_write(result: WriteResult) -> OrderState:
-    """Return where one place request leaves its order."""
-    return {
-        Outcome.NOT_SENT: OrderState.VOID,
-        Outcome.ACKED: OrderState.ACKED,
-        Outcome.REJECTED: OrderState.REJECTED,
-        Outcome.UNKNOWN: OrderState.UNKNOWN,
-    }[result.outcome]
+def _unread(state: State, at: Moment, why: str) -> Step:
+    trouble = again(state.memory.unread, at, why)
+    long = at.elapsed - trouble.since >= TELL_AFTER_S
+    return doubted(state.remembering(unread=trouble), at), (Rest(POLL_S if long else RETRY_S),)
 
 
-def state_in_book(snapshot: OrderSnapshot) -> OrderState:
-    """Return the state of an order that the broker's book shows.
-
-    "Filled" with less than its quantity is a book that has not caught up: the rest counts as live.
-    """
-    if snapshot.status is OrderStatus.FILLED and snapshot.filled_quantity < snapshot.quantity:
-        return OrderState.LIVE
-    return {
-        OrderStatus.LIVE: OrderState.LIVE,
-        OrderStatus.FILLED: OrderState.FILLED,
-        OrderStatus.CANCELLED: OrderState.CANCELLED,
-        OrderStatus.REJECTED: OrderState.REJECTED,
-    }[snapshot.status]
+def _seen(state: State, seen: Seen) -> Step:
+    filled_before = state.record.filled
+    state = _unqueue(fold(state.remembering(unread=None), seen), seen)
+    after, commands = _after_the_end(state, seen) if state.record.state.is_final else _answer(state, seen)
+    return after, (*_overfill(filled_before, after), *_turned(after, seen), *commands)
 
 
-def find_in_book(order: OrderRecord, book: Iterable[OrderSnapshot]) -> OrderSnapshot | None:
-    """Return the book's row of ``order``: by the broker's id when we have it, else by our tag."""
-    for row in book:
-        if (row.order_id and row.order_id == order.broker_order_id) or (row.tag and row.tag == order.tag):
-            return row
+def _answer(state: State, seen: Seen) -> Step:
+    if seen.around is not None and _lacks(state):
+        verdict = next_try(state.record, seen.at)
+        if not isinstance(verdict, Later):
+            return plan_order(state, seen, seen.around, verdict)
+    return _follow(state, seen.at, seen)
+
+
+def _lacks(state: State) -> bool:
+    planned = any(order.state is OrderState.PLANNED for order in state.record.orders)
+    return state.record.missing > 0 and not planned
+
+
+def _unqueue(state: State, seen: Seen) -> State:
+    """A queued order whose limit the market has left behind is an ordinary resting one again."""
+    if seen.quote is None:
+        return state
+    for order in state.record.open_orders:
+        if order.is_queued and not is_locked(order.side, seen.quote):
+            state = state.with_order(replace(order, is_queued=False))
+    return state.remembering(limit_checked=seen.at.elapsed)
+
+
+# --- More than was wanted -----------------------------------------------------------------
+
+
+def _overfill(filled_before: int, state: State) -> tuple[Tell, ...]:
+    record = state.record
+    if not filled_before <= record.quantity < record.filled:
+        return ()
+    text = (
+        f"OVERFILL: {record.filled} filled, {record.quantity} were to be exited. "
+        "Look at the position: nothing is bought or sold back for you."
+    )
+    return (Tell("overfill", text),)
+
+
+def _turned(state: State, seen: Seen) -> tuple[Tell, ...]:
+    """Tell of a position that stands on the other side just after its exit."""
+    record = state.record
+    ended = max((order.changed_at for order in record.orders if order.filled), default=None)
+    if not record.state.is_final or ended is None or not 0 <= seen.at.time - ended <= TURNED_S:
+        return ()
+    products = {order.product for order in record.orders if order.filled}
+    for row in seen.positions:
+        is_turned = row.quantity < 0 if record.is_long else row.quantity > 0
+        if row.symbol == record.symbol and row.product in products and is_turned:
+            text = (
+                f"OVERFILL: after the exit the position in {record.symbol} stands at {row.quantity}: it was closed "
+                "elsewhere at the same time. Nothing is bought or sold back for you."
+            )
+            return (Tell("overfill", text),)
+    return ()
+
+
+def _after_the_end(state: State, seen: Seen) -> Step:
+    """Nothing is wanted any more: what is still alive at the broker is cancelled, and told of."""
+    if repeat := _cancel_is_due(state, seen.at):
+        return _cancel(state, repeat, seen.at)
+    live = [order for order in state.record.orders if order.state is OrderState.LIVE]
+    if not live:
+        return state, (End(),)
+    text = f"OVERFILL: order {live[-1].broker_order_id} turned up after its exit had ended: cancelling it."
+    after, commands = _cancel(state, live[-1], seen.at)
+    return after, (Tell("overfill", text), *commands)
+
+
+# --- What next ----------------------------------------------------------------------------
+
+
+def _follow(state: State, at: Moment, seen: Seen | None = None) -> Step:
+    """Return what is to be done with what is known now."""
+    record = state.record
+    for planned in record.orders:
+        if planned.state is OrderState.PLANNED:
+            return _planned(state, planned, at)
+    if order := _too_much(state) or _cancel_is_due(state, at) or _to_reprice(state, at, seen):
+        return _cancel(state, order, at)
+    if record.missing > 0:
+        return _try(state, at)
+    state = state.remembering(asked="", hold="", covered=None)
+    if record.open_orders:
+        return state, (Rest(_pace(state, at)),)
+    done = replace(record, state=ExitState.DONE, concern="")
+    return replace(state, record=done), (End(is_flat=True),)
+
+
+def _planned(state: State, order: OrderRecord, at: Moment) -> Step:
+    if is_fresh(order, at):
+        return state, (OpenWire(order.tag),)
+    void = moved(order, OrderState.VOID, at, message="planned too long ago: never sent")
+    return _follow(state.with_order(void), at)
+
+
+def _too_much(state: State) -> OrderRecord | None:
+    """Return the newest order above what is wanted, unless what is being cancelled settles that."""
+    record = state.record
+    going = sum(o.quantity - o.filled for o in record.open_orders if o.state is OrderState.CANCELLING)
+    if record.exposure - going <= record.quantity:
+        return None
+    live = [order for order in record.open_orders if order.state is OrderState.LIVE]
+    return max(live, key=lambda order: order.planned_at, default=None)
+
+
+def _cancel_is_due(state: State, at: Moment) -> OrderRecord | None:
+    """Return an order whose cancel is to be asked for again: a repeat can only fail."""
+    for order in state.record.open_orders:
+        if order.state is OrderState.CANCELLING and order.cancel_asked_at is not None:
+            pause = CANCEL_AGAIN_S * min(2 ** max(order.cancels - 1, 0), 10)
+            if not 0 <= at.time - order.cancel_asked_at < pause:
+                return order
     return None
 
 
-def states_before(to: OrderState) -> list[OrderState]:
-    """Return the states from which an order may become ``to``: the guard of its UPDATE."""
-    return [state for state, after in ORDER_TRANSITIONS.items() if to in after]
+def _to_reprice(state: State, at: Moment, seen: Seen | None) -> OrderRecord | None:
+    if seen is None or not seen.is_trading or seen.spare_orders <= 0:
+        return None
+    return due_for_reprice(state.record, at)
+
+
+def _cancel(state: State, order: OrderRecord, at: Moment) -> Step:
+    cancelling = moved(order, OrderState.CANCELLING, at, cancels=order.cancels + 1, cancel_asked_at=at.time)
+    return state.with_order(cancelling), (CancelOrder(order.tag, order.broker_order_id),)
+
+
+def _try(state: State, at: Moment) -> Step:
+    pace = _pace(state, at)
+    match next_try(state.record, at):
+        case Go():
+            return state, (TakeTurn(state.record.loss_rate),)
+        case Later(seconds):
+            return state, (Rest(min(seconds, pace)),)
+        case Ask(reason):
+            rest = pace if state.record.open_orders else HUMAN_POLL_S
+            return state.remembering(asked=reason), (Rest(rest),)
+
+
+def _pace(state: State, at: Moment) -> float:
+    """Return how long to rest between looks: every second at first, for an unknown order then every three."""
+    unknown = [order for order in state.record.open_orders if order.has_unknown_fate]
+    oldest = min((order.sent_at for order in unknown if order.sent_at is not None), default=at.time)
+    return UNKNOWN_POLL_S if unknown and at.time - oldest > SETTLING_S else POLL_S

@@ -44,11 +44,11 @@ def make(account, instrument, **fields) -> Strategy:
 
 @asynccontextmanager
 async def running(
-    broker: FakeBroker, told: Told, *, refusal: Refusal | None = None
+    broker: FakeBroker, told: Told, *, refusal: Refusal | None = None, **options: Any
 ) -> AsyncIterator[ExitEngine]:
     clock = SystemClock()
-    journal = Journal(told, clock, random.Random(1))
-    engine = ExitEngine(journal, AccountDesks(lambda _: broker, clock), clock, lambda _: refusal)
+    journal = Journal(told, clock, random.Random(), lambda _: refusal)
+    engine = ExitEngine(journal, AccountDesks(lambda _: broker, clock), clock, **options)
     await engine.start()
     try:
         yield engine

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -202,7 +203,9 @@ async def _gets_through(pipe: Pipe, telling: Telling) -> bool:
 
 async def test_an_alarm_needs_no_database(user, pages, phone):
     async with running(pages, phone) as made:
-        Journal(_Announcer(made), SystemClock(), None).alarm(user.pk, "The database cannot be written.")  # type: ignore[arg-type]
+        Journal(_Announcer(made), SystemClock(), random.Random(1), lambda _: None).alarm(
+            user.pk, "The database cannot be written."
+        )
         await eventually_async(lambda: phone.posts, 2)
     assert "cannot be written" in phone.posts[0]["message"]
     assert [body["text"] for _, _, body in pages.told] == ["The database cannot be written."]

@@ -238,7 +238,7 @@ async def test_a_stopped_strategy_is_not_sold(strategy, broker, told):
     async with running(broker, told) as engine:
         await sync_to_async(stop_strategy)(strategy)
         engine.monitor.on_ticks(strategy.user_id, [tick("1.00")])
-        await eventually_async(lambda: not engine._opening, 5)
+        await eventually_async(lambda: not engine._opener.is_busy, 5)
         await engine.reconcile()
         assert engine.monitor.armed_count == 0
     assert not await Exit.objects.aexists()
@@ -287,10 +287,8 @@ async def test_a_switch_turned_between_plan_and_send_is_heeded(strategy, broker,
     switch: list[Refusal] = []
     broker.before_open = lambda: switch.append(Refusal("Live trading is off.", is_final=False))
     clock = SystemClock()
-    journal = Journal(told, clock, random.Random(1))
-    engine = ExitEngine(
-        journal, AccountDesks(lambda _: broker, clock), clock, lambda _: switch[0] if switch else None
-    )
+    journal = Journal(told, clock, random.Random(1), lambda _: switch[0] if switch else None)
+    engine = ExitEngine(journal, AccountDesks(lambda _: broker, clock), clock)
     await engine.start()
     engine.monitor.on_ticks(strategy.user_id, [tick("1499.00")])
     await eventually_async(lambda: "Live trading is off." in told.alerts(), 5)

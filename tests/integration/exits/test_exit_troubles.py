@@ -16,10 +16,12 @@ from marketdata.clock import SystemClock
 from marketdata.domain.orders import Side
 from marketdata.models import BrokerAccount, Subscription
 from strategies.accounts import AccountDesks
+from strategies.domain.events import Opened
 from strategies.domain.exits import OrderState
 from strategies.engine import ExitEngine
 from strategies.journal import Journal
 from strategies.models import Exit, ExitOrder, Strategy
+from strategies.records import trading_day
 from strategies.services import exit_now, start_strategy
 from tests.fakes.broker import FakeBroker
 from tests.support.exits import ended, make, running, tick
@@ -29,14 +31,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 async def test_a_breach_outlives_every_error_of_the_database(strategy, broker, told, monkeypatch):
-    commit, failing = Journal.open_exit, iter([InternalError("read-only"), OperationalError("locked")])
+    commit, failing = Journal.open_exits, iter([InternalError("read-only"), OperationalError("locked")])
 
-    def open_exit(self, breach):
+    def open_exits(self, intents):
         if (error := next(failing, None)) is not None:
             raise error
-        return commit(self, breach)
+        return commit(self, intents)
 
-    monkeypatch.setattr(Journal, "open_exit", open_exit)
+    monkeypatch.setattr(Journal, "open_exits", open_exits)
     async with running(broker, told) as engine:
         engine.monitor.on_ticks(strategy.user_id, [tick("1499.00")])
         await ended()
@@ -131,7 +133,7 @@ async def test_a_broker_that_hangs_holds_up_its_own_account_only(account, instru
     await sync_to_async(start_strategy)(await sync_to_async(make)(account, instruments["NSE:INFY"]))
     clock = SystemClock()
     desks = AccountDesks(lambda config: broker if config.account_id == account.pk else stuck, clock)
-    engine = ExitEngine(Journal(told, clock, random.Random(1)), desks, clock, lambda _: None)
+    engine = ExitEngine(Journal(told, clock, random.Random(1), lambda _: None), desks, clock)
     await engine.start()
     try:
         engine.monitor.on_ticks(account.user_id, [tick("1499.00")])
@@ -163,15 +165,15 @@ async def test_the_end_of_an_old_exit_does_not_close_a_new_arming(strategy, brok
 
 
 async def test_a_permit_committed_while_stopping_is_taken_back(strategy, broker, told, monkeypatch):
-    permit, asked, release = Journal.permit, threading.Event(), threading.Event()
+    commit, asked, release = Journal.commit, threading.Event(), threading.Event()
 
-    def slow_permit(self, *args):
-        asked.set()
-        assert release.wait(20)
-        return permit(self, *args)
+    def slow_permit(self, task, new, event, commands):
+        if isinstance(event, Opened):
+            asked.set()
+            assert release.wait(20)
+        return commit(self, task, new, event, commands)
 
-    monkeypatch.setattr(Journal, "permit", slow_permit)
-    monkeypatch.setattr("strategies.journal.PLAN_MAX_AGE_S", 60)
+    monkeypatch.setattr(Journal, "commit", slow_permit)
     async with running(broker, told) as engine:
         engine.monitor.on_ticks(strategy.user_id, [tick("1499.00")])
         await eventually_async(asked.is_set, 5)
@@ -199,7 +201,7 @@ async def test_an_interrupted_send_is_looked_for_and_not_repeated(strategy, brok
     )  # fmt: skip
     await Strategy.objects.aupdate(status="exiting")
     await ExitOrder.objects.acreate(
-        exit=row, account_id=strategy.account_id, trading_day=now.date(), tag="TG0LOST", side="SELL",
+        exit=row, account_id=strategy.account_id, trading_day=trading_day(now.timestamp()), tag="TG0LOST", side="SELL",
         product="MIS", quantity=100, state=OrderState.SENDING, planned_at=now, sent_at=now, updated_at=now,
     )  # fmt: skip
     if found == "sent":

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from django.db import OperationalError, connection
 
-from strategies import records
+from strategies.arming import armed_stops
 from strategies.models import Alert, Exit, Strategy
 from strategies.services import start_strategy
 from strategies.unarmed import UnarmedNews
@@ -47,7 +47,7 @@ def bad(account, instruments) -> Strategy:
 @pytest.mark.parametrize(("column", "value", "reason"), BAD_HERE)
 def test_a_bad_row_is_left_out_with_its_reason(strategy, bad, column, value, reason):
     poison(bad, column, value)
-    stops, unarmed = records.armed_stops()
+    stops, unarmed = armed_stops()
     assert [stop.strategy_id for stop in stops] == [strategy.pk]
     assert [(row.strategy_id, row.user_id, row.account_id) for row in unarmed] == [
         (bad.pk, bad.user_id, bad.account_id)
@@ -60,7 +60,7 @@ def test_its_owner_is_told_until_the_row_is_in_order(strategy, bad, column, valu
     news, before = UnarmedNews(HandClock()), Strategy.objects.values_list(column, flat=True).get(pk=bad.pk)
     poison(bad, column, value)
     for _ in range(2):
-        news.tell(records.armed_stops()[1])
+        news.tell(armed_stops()[1])
     alert = Alert.objects.get()
     assert alert.user_id == bad.user_id
     assert (alert.urgency, alert.closed_at) == ("urgent", None)
@@ -68,9 +68,7 @@ def test_its_owner_is_told_until_the_row_is_in_order(strategy, bad, column, valu
     assert reason in alert.text
 
     poison(bad, column, str(before))
-    UnarmedNews(HandClock()).tell(
-        records.armed_stops()[1]
-    )  # another process: it knows of the alert all the same
+    UnarmedNews(HandClock()).tell(armed_stops()[1])  # another process: it knows of the alert all the same
     alert.refresh_from_db()
     assert alert.closed_at is not None
 
@@ -78,7 +76,7 @@ def test_its_owner_is_told_until_the_row_is_in_order(strategy, bad, column, valu
 def test_news_that_cannot_be_written_are_told_with_the_next_reading(bad, monkeypatch):
     news = UnarmedNews(HandClock())
     poison(bad, "quantity", 0)
-    unarmed = records.armed_stops()[1]
+    unarmed = armed_stops()[1]
 
     def locked(*_: object, **__: object) -> None:
         raise OperationalError("database is locked")
@@ -93,7 +91,7 @@ def test_news_that_cannot_be_written_are_told_with_the_next_reading(bad, monkeyp
 
 def test_what_is_only_watched_is_not_a_bad_row(account, instruments):
     start_strategy(make(account, instruments["NSE:INFY"], position="NONE", quantity=0, stop_loss=None))
-    assert records.armed_stops() == ([], [])
+    assert armed_stops() == ([], [])
 
 
 @pytest.mark.django_db(transaction=True)

@@ -58,7 +58,7 @@ async def test_what_the_answer_leaves_out_is_not_judged(
     await sync_to_async(arm)()
     broker, clock = FakeBroker(quoted={found.symbol: found for found in quoted}), SystemClock()
     desks = AccountDesks(lambda _: broker, clock)
-    engine = ExitEngine(Journal(Told(), clock, random.Random(1)), desks, clock, lambda _: None)
+    engine = ExitEngine(Journal(Told(), clock, random.Random(1), lambda _: None), desks, clock)
     await engine.start()
     try:
         assert await engine.on_connected(account.user_id, account.pk, admits=admits) == judged

@@ -1,4 +1,4 @@
-"""What an exit does next, from its record alone."""
+"""An exit, step by step, without a database and without a broker."""
 
 from __future__ import annotations
 
@@ -10,153 +10,222 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketdata.domain.orders import OrderSnapshot, OrderStatus, RejectClass, Side
-from strategies.domain.budget import SlidingWindow
-from strategies.domain.exits import EXIT_TRANSITIONS, ORDER_TRANSITIONS, ExitState, OrderState
-from strategies.domain.steps import (
-    MAX_ATTEMPTS,
-    AskHuman,
-    ExitRecord,
-    Finish,
-    OrderRecord,
-    PlanOrder,
-    SendOrder,
-    VoidOrder,
-    Wait,
-    Watch,
-    failures,
-    find_in_book,
-    hold_up,
-    next_step,
-    state_in_book,
-    states_before,
+from marketdata.domain.orders import (
+    OrderLimits,
+    OrderSnapshot,
+    OrderStatus,
+    Outcome,
+    RejectClass,
+    RejectReason,
+    Side,
+    WriteResult,
 )
+from strategies.domain.budget import DayCap, Pace
+from strategies.domain.events import (
+    CancelOrder,
+    End,
+    Opened,
+    OpenWire,
+    ReadAccount,
+    Rest,
+    SendOrder,
+    TakeTurn,
+    TurnGiven,
+    Unread,
+    Woken,
+    Written,
+)
+from strategies.domain.exits import EXIT_TRANSITIONS, ORDER_TRANSITIONS, ExitState, OrderState
+from strategies.domain.folding import rows_of, state_in_book
+from strategies.domain.record import OrderRecord, State
+from strategies.domain.steps import step
 from strategies.domain.tags import is_ours, new_tag
+from strategies.domain.trying import MAX_ATTEMPTS
+from tests.support.steps import NOW, TAG, at, booked, exit_record, order, position, seen
 
-NOW = 1_000_000.0
+ACKED = WriteResult(Outcome.ACKED, "9")
 
 
-def order(state: OrderState, *, filled: int = 0, quantity: int = 100, **fields) -> OrderRecord:
-    return OrderRecord(
-        1, "TG0", state, quantity, filled, planned_at=NOW, changed_at=NOW, sent_at=NOW, **fields
+def test_a_new_exit_takes_its_turn_reads_the_account_and_plans():
+    state = State(exit_record(loss_rate=7))
+    state, commands = step(state, Woken(at()))
+    assert commands == (TakeTurn(7),)
+    state, commands = step(state, TurnGiven(at()))
+    assert commands == (ReadAccount(anew=False, for_plan=True),)
+    state, commands = step(state, seen(positions=[position(100)], plan=True))
+    assert commands == (OpenWire(TAG),)
+    [planned] = state.record.orders
+    assert (planned.state, planned.quantity, planned.side, planned.price) == (
+        OrderState.PLANNED, 100, Side.SELL, None,
+    )  # fmt: skip
+
+
+def test_a_fresh_plan_is_permitted_and_an_old_one_is_void():
+    state = State(exit_record(order(OrderState.PLANNED)))
+    after, commands = step(state, Opened(at(1), TAG))
+    assert commands == (SendOrder(TAG),)
+    assert after.record.orders[0].state is OrderState.SENDING
+    for late in (2.1, -1):  # too old, or made before the clock was set back
+        after, _ = step(state, Woken(at(late)))
+        assert after.record.orders[0].state is OrderState.VOID
+
+
+@pytest.mark.parametrize("after_s", [0, 10, 3600])
+def test_a_send_that_was_interrupted_is_unknown_and_looked_for(after_s):
+    after, commands = step(State(exit_record(order(OrderState.SENDING))), Woken(at(after_s)))
+    assert after.record.orders[0].state is OrderState.UNKNOWN
+    assert TAG in after.record.concern
+    assert commands == (ReadAccount(trades=True),)
+
+
+def test_a_reply_that_was_lost_is_told_of_at_once():
+    lost = WriteResult(Outcome.UNKNOWN, message="connection reset")
+    after, commands = step(State(exit_record(order(OrderState.SENDING))), Written(at(), TAG, lost))
+    assert after.record.orders[0].state is OrderState.UNKNOWN
+    assert after.record.state is ExitState.NEEDS_HUMAN
+    assert commands == (ReadAccount(trades=True),)
+
+
+def test_a_resting_order_becomes_a_concern_and_is_priced_anew():
+    live = State(exit_record(order(OrderState.LIVE, broker_order_id="9")))
+    _, commands = step(live, seen(2, book=[booked("9")]))
+    assert commands == (Rest(1.0),)
+    after, commands = step(live, seen(3, book=[booked("9")]))
+    assert commands == (CancelOrder(TAG, "9"),)
+    assert after.record.orders[0].state is OrderState.CANCELLING
+    assert after.record.orders[0].cancels == 1
+
+
+def test_nothing_is_priced_anew_before_the_old_order_has_ended():
+    going = order(OrderState.CANCELLING, broker_order_id="9", cancels=1, cancel_asked_at=NOW)
+    state = State(exit_record(going))
+    for late in (0.5, 2.9):
+        _, commands = step(state, seen(late, book=[booked("9")]))
+        assert commands == (Rest(1.0),)
+    _, commands = step(state, seen(3, book=[booked("9")]))
+    assert commands == (CancelOrder(TAG, "9"),)
+    _, commands = step(state, seen(1, book=[booked("9", OrderStatus.CANCELLED)]))
+    assert isinstance(commands[0], TakeTurn)
+
+
+def test_filled_is_done():
+    after, commands = step(
+        State(exit_record(order(OrderState.ACKED, broker_order_id="9"))), seen(book=[filled()])
     )
+    assert after.record.state is ExitState.DONE
+    assert commands == (End(is_flat=True),)
 
 
-def record(*orders: OrderRecord, quantity: int = 100) -> ExitRecord:
-    return ExitRecord(1, ExitState.WORKING, quantity, orders)
-
-
-def test_a_new_exit_is_planned():
-    assert next_step(record(), NOW) == PlanOrder(100)
-
-
-def test_a_fresh_plan_is_sent_and_an_old_one_is_voided():
-    planned = order(OrderState.PLANNED)
-    assert next_step(record(planned), NOW + 1) == SendOrder(planned)
-    assert next_step(record(planned), NOW + 2.1) == VoidOrder(planned)
-    assert next_step(record(planned), NOW - 1) == VoidOrder(planned), "the clock was set back"
-
-
-@pytest.mark.parametrize("state", [OrderState.SENDING, OrderState.UNKNOWN])
-@pytest.mark.parametrize("after_s", [0, 10, 3600, 86_400])
-def test_an_unknown_order_is_watched_and_told_about_for_ever_never_sent_again(state, after_s):
-    step = next_step(record(order(state)), NOW + after_s)
-    assert isinstance(step, Watch)
-    assert "TG0" in step.concern
-
-
-def test_a_resting_order_becomes_a_concern():
-    live = order(OrderState.LIVE, broker_order_id="42")
-    assert next_step(record(live), NOW + 1) == Watch((live,), "")
-    later = next_step(record(live), NOW + 11)
-    assert isinstance(later, Watch)
-    assert "42" in later.concern
-
-
-def test_filled_is_finished():
-    assert next_step(record(order(OrderState.FILLED, filled=100)), NOW) == Finish()
+def filled(quantity: int = 100) -> OrderSnapshot:
+    return booked("9", OrderStatus.FILLED, filled=quantity, quantity=quantity)
 
 
 def test_a_shorter_fill_leaves_the_rest_to_be_planned():
-    assert next_step(record(order(OrderState.FILLED, filled=60, quantity=60)), NOW) == PlanOrder(40)
+    short = order(OrderState.ACKED, quantity=60, broker_order_id="9")
+    after, commands = step(State(exit_record(short)), seen(book=[filled(60)]))
+    assert after.record.missing == 40
+    assert isinstance(commands[0], TakeTurn)
 
 
-def test_an_order_that_never_left_is_planned_again_without_being_counted():
-    never = order(OrderState.VOID)
-    assert next_step(record(*[never] * 20), NOW) == PlanOrder(100)
+def test_an_order_cancelled_by_somebody_else_is_not_sent_again_without_a_person():
+    cancelled = order(OrderState.CANCELLED, filled=30, broker_order_id="9")
+    after, commands = step(State(exit_record(cancelled)), seen(positions=[position(70)], plan=True))
+    assert "30 of 100" in after.record.concern
+    assert commands == (Rest(30.0),)
 
 
-def test_a_cancelled_order_is_not_sent_again_without_a_person():
-    step = next_step(record(order(OrderState.CANCELLED, filled=30)), NOW)
-    assert isinstance(step, AskHuman)
-    assert "30 of 100" in step.reason
+def refusal(reason: RejectReason) -> WriteResult:
+    return WriteResult(Outcome.REJECTED, "", "in the broker's words", reason.reject_class, reason)
 
 
-def refused(reject_class: RejectClass | None) -> OrderRecord:
-    return order(OrderState.REJECTED, reject_class=reject_class, message="Insufficient funds")
+def test_a_refusal_is_believed_once_the_book_agrees():
+    state, commands = step(
+        State(exit_record(order(OrderState.SENDING))), Written(at(), TAG, refusal(RejectReason.MARGIN))
+    )
+    assert commands == (ReadAccount(),)
+    assert state.record.orders[0].state is OrderState.SENDING
+    booked_after_all, _ = step(state, seen(book=[booked("9", tag=TAG)]))
+    assert booked_after_all.record.orders[0].state is OrderState.LIVE
+    refused, _ = step(state, seen())
+    assert refused.record.orders[0].state is OrderState.REJECTED
+    assert "not enough margin" in refused.record.concern
+    assert "in the broker's words" in refused.record.concern
 
 
-@pytest.mark.parametrize("reject_class", [RejectClass.HUMAN, None])
-def test_a_refusal_for_a_person_is_not_tried_again(reject_class):
-    step = next_step(record(refused(reject_class)), NOW + 100)
-    assert isinstance(step, AskHuman)
-    assert "Insufficient funds" in step.reason
+def test_a_refusal_that_no_book_confirms_is_unknown():
+    state, _ = step(
+        State(exit_record(order(OrderState.SENDING))), Written(at(), TAG, refusal(RejectReason.BAN))
+    )
+    state, _ = step(state, Unread(at(9), "502"))
+    assert state.record.orders[0].state is OrderState.SENDING
+    state, _ = step(state, Unread(at(10), "502"))
+    assert state.record.orders[0].state is OrderState.UNKNOWN
+
+
+def rejected(reason: RejectReason, number: int = 1) -> OrderRecord:
+    return order(
+        OrderState.REJECTED,
+        tag=f"{TAG}{number}",
+        try_no=number,
+        reject_class=reason.reject_class,
+        reject_reason=reason,
+    )
 
 
 def test_what_can_be_mended_is_tried_three_times_a_second_apart():
     for tries in (1, 2, 3):
-        rejected = [refused(RejectClass.FIX)] * tries
-        assert next_step(record(*rejected), NOW + 0.5) == Wait(0.5)
-        assert next_step(record(*rejected), NOW + 1) == PlanOrder(100)
-    assert isinstance(next_step(record(*[refused(RejectClass.FIX)] * 4), NOW + 1), AskHuman)
+        state = State(exit_record(*(rejected(RejectReason.TICK, n) for n in range(tries))))
+        assert step(state, Woken(at(0.5)))[1] == (Rest(0.5),)
+        assert isinstance(step(state, Woken(at(1)))[1][0], TakeTurn)
+    state = State(exit_record(*(rejected(RejectReason.TICK, n) for n in range(4))))
+    assert step(state, Woken(at(1)))[1] == (ReadAccount(for_plan=True),)
 
 
 @pytest.mark.parametrize(("tries", "pause"), [(1, 1), (2, 2), (3, 5), (4, 5), (40, 5)])
 def test_a_refusal_that_asks_for_patience_gets_it_and_is_never_the_end(tries, pause):
-    rejected = record(*[refused(RejectClass.WAIT)] * tries)
-    assert next_step(rejected, NOW) == Wait(pause)
-    assert next_step(rejected, NOW + pause) == PlanOrder(100)
-    assert next_step(rejected, NOW - 3600) == Wait(pause), "the clock was set back"
-
-
-def test_an_order_that_does_not_leave_is_told_of_after_two_seconds():
-    never = order(OrderState.VOID, message="connection refused")
-    assert hold_up(record(never), NOW + 1) == ""
-    assert "connection refused" in hold_up(record(never, order(OrderState.PLANNED)), NOW + 2)
-    assert "Insufficient funds" in hold_up(record(refused(RejectClass.WAIT)), NOW + 2)
-    assert hold_up(record(order(OrderState.PLANNED)), NOW + 60) == ""
-    assert hold_up(record(never, order(OrderState.LIVE)), NOW + 60) == ""
-    assert failures(record(order(OrderState.LIVE), never, never, order(OrderState.PLANNED))) == 2
+    state = State(exit_record(*(rejected(RejectReason.RATE, n) for n in range(tries))))
+    assert step(state, Woken(at(pause - 0.25)))[1] == (Rest(0.25),)
+    assert isinstance(step(state, Woken(at(pause)))[1][0], TakeTurn)
+    [rest] = step(state, Woken(at(-3600)))[1]
+    assert isinstance(rest, Rest)
+    assert rest.seconds <= pause, "the clock was set back"
 
 
 def test_a_book_that_says_filled_without_the_quantity_has_not_caught_up():
-    row = OrderSnapshot("9", "TG0", "NSE:INFY", Side.SELL, "MIS", 100, 60, OrderStatus.FILLED, "COMPLETE")
+    row = booked("9", OrderStatus.FILLED, filled=60)
     assert state_in_book(row) is OrderState.LIVE
     assert state_in_book(replace(row, filled_quantity=100)) is OrderState.FILLED
 
 
 def test_attempts_are_capped():
-    short = order(OrderState.FILLED, filled=1, quantity=1)
-    assert isinstance(next_step(record(*[short] * MAX_ATTEMPTS), NOW), AskHuman)
+    tries = [
+        order(OrderState.CANCELLED, tag=f"{TAG}{n}", try_no=n, cancels=1) for n in range(1, MAX_ATTEMPTS + 1)
+    ]
+    state = State(exit_record(*tries))
+    assert step(state, Woken(at()))[1] == (ReadAccount(for_plan=True),)
 
 
 STATES = st.sampled_from(OrderState)
 
 
-@given(st.lists(st.tuples(STATES, st.integers(0, 100)), max_size=6), st.floats(0, 1e6))
+@given(st.lists(st.tuples(STATES, st.integers(0, 100)), max_size=6), st.floats(0, 1e5))
 def test_nothing_new_while_anything_may_be_live(orders, after_s):
-    rows = tuple(order(state, filled=filled) for state, filled in orders)
-    step = next_step(record(*rows), NOW + after_s)
-    may_be_live = [row for row in rows if not row.state.is_final and row.state is not OrderState.PLANNED]
+    rows = tuple(
+        order(state, filled=filled, tag=f"{TAG}{n}", try_no=n, sent_at=NOW, planned_at=NOW)
+        for n, (state, filled) in enumerate(orders)
+    )
+    record = exit_record(*rows)
+    after, commands = step(State(record), Woken(at(after_s)))
+    may_be_live = [row for row in rows if row.is_open and row.state is not OrderState.PLANNED]
     if may_be_live:
-        assert not isinstance(step, PlanOrder | Finish)
-    if isinstance(step, SendOrder):
-        assert step.order.state is OrderState.PLANNED
+        assert not any(isinstance(command, TakeTurn | End) for command in commands) or record.missing > 0
+    assert after.record.exposure <= max(record.exposure, record.quantity)
 
 
 def test_no_way_leads_back_to_planned_or_into_sending_but_from_planned():
-    assert states_before(OrderState.PLANNED) == []
-    assert states_before(OrderState.SENDING) == [OrderState.PLANNED]
+    before = {to: [s for s, after in ORDER_TRANSITIONS.items() if to in after] for to in OrderState}
+    assert before[OrderState.PLANNED] == []
+    assert before[OrderState.SENDING] == [OrderState.PLANNED]
     assert OrderState.VOID not in ORDER_TRANSITIONS[OrderState.UNKNOWN]
 
 
@@ -166,11 +235,11 @@ def test_ends_are_ends():
 
 
 def test_an_order_is_found_by_id_or_by_tag_and_never_by_an_empty_one():
-    row = OrderSnapshot("9", "TG0", "NSE:INFY", Side.SELL, "MIS", 1, 0, OrderStatus.LIVE, "OPEN")
+    row = booked("9", tag=TAG)
     ours = order(OrderState.UNKNOWN)
-    assert find_in_book(ours, [row]) is row
-    assert find_in_book(replace(ours, tag="TG1", broker_order_id="9"), [row]) is row
-    assert find_in_book(replace(ours, tag=""), [replace(row, order_id="", tag="")]) is None
+    assert rows_of(ours, [row]) == [row]
+    assert rows_of(replace(ours, tag="TG1", broker_order_id="9"), [row]) == [row]
+    assert rows_of(replace(ours, tag=""), [replace(row, order_id="", tag="")]) == []
 
 
 def test_tags_are_short_plain_and_ours():
@@ -181,11 +250,31 @@ def test_tags_are_short_plain_and_ours():
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=60))
-def test_no_window_ever_holds_more_than_its_limit(gaps):
-    window, now, sent = SlidingWindow(10, 1.0), 0.0, []
+def test_no_second_ever_holds_more_than_its_limit(gaps):
+    pace, now, sent = Pace(OrderLimits(10, 400, 5000)), 0.0, []
     for gap in gaps:
         now += gap / 50
-        now += window.wait_s(now)
-        window.count(now)
+        now += pace.wait_s(now)
+        pace.count(now)
         sent.append(now)
-    assert all(later - earlier >= 1.0 - 1e-9 for earlier, later in zip(sent, sent[10:], strict=False))
+    assert all(later - earlier >= 1.0 for earlier, later in zip(sent, sent[10:], strict=False))
+
+
+def test_what_is_about_to_leave_counts_as_left():
+    pace = Pace(OrderLimits(2, 400, 5000))
+    pace.reserve()
+    pace.count(0.0)
+    assert pace.wait_s(0.5) > 0
+    pace.release()
+    assert pace.wait_s(0.5) == 0
+
+
+def test_a_tenth_of_the_day_is_kept_for_first_orders():
+    cap = DayCap(OrderLimits(10, 400, 100), used=89)
+    assert (cap.left, cap.spare, cap.is_short) == (11, 1, True)
+    cap.used += 1
+    assert (cap.left, cap.spare) == (10, 0)
+
+
+def test_reject_classes_follow_reasons():
+    assert rejected(RejectReason.MARGIN).reject_class is RejectClass.HUMAN

@@ -1,0 +1,128 @@
+"""From what the account shows to the order that is planned, or why none is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from strategies.domain.absence import opening
+from strategies.domain.events import Circumstances, Command, End, OpenWire, ReadAccount, Rest, Seen, Tell
+from strategies.domain.exits import ExitState, OrderState
+from strategies.domain.planning import (
+    Covered,
+    Flat,
+    Need,
+    OwnOrder,
+    Send,
+    Unclear,
+    not_ours,
+    pending,
+    plan,
+    room,
+)
+from strategies.domain.pricing import Limit, limit_for
+from strategies.domain.record import ExitRecord, OrderRecord, State, again
+from strategies.domain.trying import Ask, Go
+
+POLL_S = 1.0
+HOLD_POLL_S = 5.0
+HUMAN_POLL_S = 30.0
+
+Step = tuple[State, tuple[Command, ...]]
+
+
+def plan_order(state: State, seen: Seen, around: Circumstances, verdict: Go | Ask) -> Step:
+    """Plan the order of ``verdict``; while a person is asked, only see whether nothing is left to exit."""
+    if isinstance(verdict, Go) and (held := _held_back(state, seen, around)):
+        return held
+    state = state.remembering(hold="", asked=verdict.reason if isinstance(verdict, Ask) else "")
+    record = state.record
+    quantity = verdict.quantity if isinstance(verdict, Go) else record.missing
+    need = Need(record.symbol, record.product, record.is_long, quantity, record.terms.is_listed)
+    found = plan(need, seen.positions, around.own, not_ours(seen.book, around.tags, around.order_ids))
+    if isinstance(found, Flat):
+        return _flat(state, seen)
+    state = state.remembering(flat_since=None)
+    if isinstance(verdict, Ask):
+        return state, (Rest(HUMAN_POLL_S),)
+    match found:
+        case Unclear(reason):
+            asked = f"It is not clear which position to close: {reason}."
+            return state.remembering(asked=asked), (Rest(HUMAN_POLL_S),)
+        case Covered(foreign):
+            covered = again(state.memory.covered, seen.at, ", ".join(foreign))
+            return state.remembering(covered=covered), (Rest(POLL_S),)
+        case Send():
+            order = _order(state, seen, around.new_tag, verdict, found)
+            return state.remembering(covered=None).with_order(order), (OpenWire(order.tag),)
+
+
+def has_room(order: OrderRecord, record: ExitRecord, seen: Seen, own: Sequence[OwnOrder]) -> bool:
+    """Tell whether an order planned from ``seen`` still fits.
+
+    The exposure rule: with all that may still fill, no more than the exit asks for and no more than
+    the position holds. ``own`` is read anew, in the transaction that creates the order.
+    """
+    row = next((p for p in seen.positions if (p.symbol, p.product) == (record.symbol, order.product)), None)
+    if row is None or seen.around is None or order.quantity > record.missing:
+        return False
+    foreign = not_ours(seen.book, seen.around.tags, seen.around.order_ids)
+    return order.quantity <= room(row, order.side, [*own, *map(pending, foreign)])
+
+
+def _held_back(state: State, seen: Seen, around: Circumstances) -> Step | None:
+    """Hold an exit while it may not be sent. An old breach must not sell when the switch is turned."""
+    if around.refusal and (around.is_refusal_final or state.record.day != seen.at.today):
+        return _abort(state, around.refusal)
+    closed = "" if seen.is_trading else "The market is closed: the exit is sent when it opens."
+    if hold := around.refusal or closed:
+        return state.remembering(hold=hold), (Rest(HOLD_POLL_S),)
+    return None
+
+
+def _order(state: State, seen: Seen, tag: str, go: Go, send: Send) -> OrderRecord:
+    limit = _limit(state, seen, go, send)
+    return OrderRecord(
+        tag=tag,
+        state=OrderState.PLANNED,
+        side=send.side,
+        product=send.product,
+        quantity=send.quantity,
+        day=seen.at.today,
+        planned_at=seen.at.time,
+        changed_at=seen.at.time,
+        slice_no=go.slice_no,
+        try_no=go.try_no,
+        price=limit.price if limit else None,
+        is_queued=limit.is_queued if limit else False,
+        opening=opening(state.record.symbol, send.product, seen.book, seen.positions),
+    )
+
+
+def _limit(state: State, seen: Seen, go: Go, send: Send) -> Limit | None:
+    """Return the limit of a try; None for the first, and where no price is to be had: at the market."""
+    if not go.needs_quote or seen.quote is None or seen.quote.price <= 0:
+        return None
+    tick = state.record.terms.tick_size
+    return limit_for(send.side, seen.quote, tick, rested=go.rested, refused=go.refused)
+
+
+def _flat(state: State, seen: Seen) -> Step:
+    """Believe "nothing held" only when a second, newer read says the same."""
+    since, record = state.memory.flat_since, state.record
+    if record.open_orders:  # what is open may still fill, or have filled: it decides
+        return state, (Rest(POLL_S),)
+    if since is None or seen.began <= since:
+        return state.remembering(flat_since=seen.began), (ReadAccount(for_plan=True),)
+    if not record.filled:
+        return _abort(
+            state, "The position was already closed at the broker: no order was sent.", is_flat=True
+        )
+    note = f"{record.filled} exited; the rest of the position was already closed."
+    done = replace(record, state=ExitState.DONE, concern="")
+    return replace(state, record=done), (End(is_flat=True, note=note),)
+
+
+def _abort(state: State, note: str, *, is_flat: bool = False) -> Step:
+    aborted = replace(state.record, state=ExitState.ABORTED, concern=note)
+    return replace(state, record=aborted), (Tell("aborted", note), End(is_flat=is_flat, note=note))

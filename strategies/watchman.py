@@ -1,0 +1,133 @@
+"""After an exit has ended its orders are watched to the end of the day.
+
+A broker may fill an order that it had shown as cancelled, and one whose reply was lost may turn
+up late. Exits that are still open look for their own orders; here are the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+
+from marketdata.domain.errors import BrokerError
+from marketdata.domain.orders import OrderSnapshot
+from strategies import records
+from strategies.accounts import AccountRead
+from strategies.domain.events import Seen
+from strategies.domain.exits import OrderState
+from strategies.domain.folding import booked, rows_of
+from strategies.domain.record import Moment, OrderRecord
+from strategies.domain.steps import TURNED_S
+from strategies.domain.tags import is_ours
+from strategies.records import WatchedExit
+from strategies.workshop import Workshop
+
+logger = logging.getLogger(__name__)
+
+SOON_S = 1.5
+"""How often an account is looked at while an order is missing or an exit has just ended."""
+
+LATER_S = 5.0
+
+
+class Watchman:
+    """Looks at the order books of accounts whose exits of today have ended.
+
+    Args:
+        shop: With the journal and the desks.
+        work: Has an ended exit take one step on what was seen.
+        owned: Whose exits; None: everybody's.
+
+    """
+
+    def __init__(
+        self,
+        shop: Workshop,
+        work: Callable[[int, int, Seen], None],
+        owned: Callable[[], Collection[int] | None],
+    ) -> None:
+        self._shop = shop
+        self._work = work
+        self._owned = owned
+        self._due: dict[int, float] = {}  # elapsed seconds by account
+        self._strange: set[str] = set()
+
+    async def run(self) -> None:
+        """Look, again and again."""
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                logger.exception("ended exits could not be watched: trying again")
+            await self._shop.clock.sleep(SOON_S)
+
+    async def look(self) -> None:
+        """Look at every account that is due."""
+        at = self._shop.moment()
+        watched = await self._shop.db(partial(records.watched_exits, at.today, self._owned()))
+        accounts: dict[int, list[WatchedExit]] = {}
+        for exit_ in watched:
+            accounts.setdefault(exit_.account_id, []).append(exit_)
+        for account_id, exits in accounts.items():
+            if self._due.get(account_id, 0.0) <= at.elapsed:
+                self._due[account_id] = at.elapsed + (SOON_S if _is_hot(exits, at) else LATER_S)
+                await self._look_at(account_id, exits)
+
+    async def _look_at(self, account_id: int, exits: Collection[WatchedExit]) -> None:
+        try:
+            desk = await self._shop.desk(account_id)
+            read = await desk.read(not_before=self._shop.clock.monotonic())
+        except BrokerError as exc:
+            logger.warning("account %s cannot be read to watch ended exits: %s", account_id, exc)
+            return
+        seen = Seen(
+            at=self._shop.moment(),
+            began=read.began,
+            began_at=read.began_at,
+            book=read.orders,
+            positions=read.positions,
+        )
+        for exit_ in exits:
+            if exit_.is_final and (_has_news(exit_, seen) or _has_just_ended(exit_, seen.at)):
+                self._work(exit_.id, exit_.user_id, seen)
+        await self._tell_strange(account_id, exits, read)
+
+    async def _tell_strange(self, account_id: int, exits: Collection[WatchedExit], read: AccountRead) -> None:
+        """Tell of orders that carry a tag of ours and are in no record; an open exit takes them in itself."""
+        known = {order.tag for exit_ in exits for order in exit_.orders}
+        open_ones = {exit_.symbol for exit_ in exits if not exit_.is_final}
+        for row in _unknown(read.orders, known | self._strange):
+            if row.symbol not in open_ones:
+                self._strange.add(row.tag)
+                unit = partial(self._shop.journal.strange_order, account_id, row)
+                await self._shop.db(unit)
+
+
+def _unknown(book: Iterable[OrderSnapshot], known: Collection[str]) -> list[OrderSnapshot]:
+    return [row for row in book if is_ours(row.tag) and row.tag not in known]
+
+
+def _has_news(exit_: WatchedExit, seen: Seen) -> bool:
+    for order in exit_.orders:
+        if order.state in (OrderState.PLANNED, OrderState.VOID):
+            continue
+        rows = rows_of(order, seen.book)
+        if rows and _facts(booked(order, rows, seen.at)) != _facts(order):
+            return True
+    return False
+
+
+def _facts(order: OrderRecord) -> tuple[OrderState, int]:
+    return order.state, order.filled
+
+
+def _has_just_ended(exit_: WatchedExit, at: Moment) -> bool:
+    return exit_.is_final and 0 <= at.time - exit_.changed_at <= TURNED_S
+
+
+def _is_hot(exits: Iterable[WatchedExit], at: Moment) -> bool:
+    return any(
+        _has_just_ended(exit_, at) or any(order.state is OrderState.LOST for order in exit_.orders)
+        for exit_ in exits
+    )

@@ -1,0 +1,115 @@
+"""What every exit's worker shares: the journal and its thread, the brokers, the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from marketdata.database import DatabaseThread, FairDatabaseThread
+from marketdata.domain.clock import Clock
+from marketdata.domain.leasing import NotOwner
+from strategies import records
+from strategies.accounts import AccountDesk, AccountDesks
+from strategies.domain.record import Moment
+from strategies.domain.sentences import TELL_AFTER_S
+from strategies.journal import Journal, Overtaken
+from strategies.records import trading_day
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+COMMIT_RETRY_S = 0.1
+COMMIT_RETRY_MAX_S = 1.0
+FACTS_MAX_AGE_S = 2.0
+"""How old an account's credentials may be: a new token is used within this."""
+
+IsTrading = Callable[[str, float], bool]
+"""Whether a symbol's exchange takes orders at a UNIX time."""
+
+
+@dataclass(slots=True)
+class _Known:
+    desk: AccountDesk
+    read_at: float
+    client_id: str
+
+
+class Workshop:
+    """The journal's thread, the accounts' desks and the clock, for all workers of a process."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        desks: AccountDesks,
+        clock: Clock,
+        is_trading: IsTrading,
+        database: FairDatabaseThread | None = None,
+    ) -> None:
+        self.journal = journal
+        self.clock = clock
+        self.is_trading = is_trading
+        self.sending = 0  # place requests in hand
+        self.permitting = 0  # permits being committed
+        self.closing = asyncio.Event()  # nothing more may be sent
+        self._desks = desks
+        self._database = database or FairDatabaseThread(DatabaseThread("exit-journal"))
+        self._known: dict[int, _Known] = {}
+
+    def moment(self) -> Moment:
+        """Return now."""
+        now = self.clock.time()
+        return Moment(now, self.clock.monotonic(), trading_day(now))
+
+    async def db(self, unit: Callable[[], T], lane: object = None) -> T:
+        """Run one unit of database work on the journal's own thread, in the lane of its user."""
+        return await self._database.run(unit, lane)
+
+    async def urgent_db(self, unit: Callable[[], T]) -> T:
+        """Run a unit before everybody else's: an exit that begins."""
+        return await self._database.run(unit, FairDatabaseThread.URGENT)
+
+    async def until_committed(self, unit: Callable[[], T], user_id: int, what: str) -> T:
+        """Run a unit that must not be lost, whatever the database says and however long.
+
+        Memory keeps it until then. A person is told after two seconds, without the database.
+
+        Raises:
+            Overtaken: Somebody else was quicker.
+            NotOwner: Another process owns the user.
+
+        """
+        began, told = self.clock.monotonic(), False
+        while True:
+            try:
+                return await self.urgent_db(unit)
+            except (Overtaken, NotOwner):
+                raise
+            except Exception as exc:
+                logger.critical("%s is not committed yet", what, exc_info=True)
+                if not told and self.clock.monotonic() - began >= TELL_AFTER_S:
+                    told = True
+                    self.journal.alarm(user_id, f"The database cannot be written: {what} ({exc}).")
+            await self.clock.sleep(COMMIT_RETRY_S if not told else COMMIT_RETRY_MAX_S)
+
+    async def desk(self, account_id: int, lane: object = None) -> AccountDesk:
+        """Return an account's desk, once its token is known to be its own. Raises ``BrokerError``."""
+        now, known = self.clock.monotonic(), self._known.get(account_id)
+        if known is None or now - known.read_at > FACTS_MAX_AGE_S:
+            today = trading_day(self.clock.time())
+            facts = await self.db(partial(records.account_facts, account_id, today), lane)
+            desk = self._desks.desk(facts.config, facts.sent_today)
+            known = self._known[account_id] = _Known(desk, now, facts.config.client_id)
+        await known.desk.confirm_owner(known.client_id)
+        return known.desk
+
+    def known_desk(self, account_id: int) -> AccountDesk | None:
+        """Return an account's desk if it has been at work; asks nobody."""
+        return self._desks.known(account_id)
+
+    def close(self) -> None:
+        self._desks.close()
+        self._database.close()
