@@ -9,16 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
+from django.db import models, transaction
 from django.utils import timezone
 
 from marketdata.models import BrokerAccount
-from strategies.announcing import Announcer
+from strategies.announcing import Announcer, LayerAnnouncer
 from strategies.models import Alert, Strategy
 from strategies.switches import mode_of
+
+M = TypeVar("M", bound=models.Model)
+_PRICES = ("entry_price", "stop_loss", "sl_trigger_price", "instrument__tick_size", "instrument__strike")
+_announcer = LayerAnnouncer()
 
 AGAIN_AFTER = timedelta(hours=1)
 """The same news (``info``) after this is news again."""
@@ -96,7 +100,11 @@ def acknowledge(alert: Alert, by: AbstractBaseUser) -> bool:
     now = timezone.now()
     over = {} if alert.urgency == Alert.Urgency.URGENT else {"closed_at": now}
     unseen = Alert.objects.filter(pk=alert.pk, acknowledged_at=None)
-    return unseen.update(acknowledged_at=now, acknowledged_by=by, due_at=None, **over) == 1
+    if not unseen.update(acknowledged_at=now, acknowledged_by=by, due_at=None, **over):
+        return False
+    body = {"id": alert.pk, "acknowledged": True}
+    transaction.on_commit(lambda: _announcer.tell(alert.user_id, "alert", body), robust=True)
+    return True
 
 
 def announce(alert: Alert, announcer: Announcer) -> None:
@@ -121,6 +129,15 @@ def alert_body(alert: Alert) -> dict[str, Any]:
         "text": alert.text,
         "at": alert.created_at.timestamp(),
     }
+
+
+def named(rows: models.QuerySet[M], path: str = "") -> models.QuerySet[M]:
+    """Return ``rows`` with what their alerts are about; ``path`` leads from a row to its alert.
+
+    No price is read: one that cannot be must not keep its owner from being told.
+    """
+    of = [f"{path}{name}" for name in ("user", "account", "acknowledged_by", "strategy__instrument")]
+    return rows.select_related(*of).defer(*(f"{path}strategy__{name}" for name in _PRICES))
 
 
 def subject(alert: Alert) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from strategies.alerts import alert_body
+from strategies.alerts import alert_body, named
 from strategies.models import Alert, AlertDelivery
 from strategies.telling import Telling
 
@@ -96,8 +96,7 @@ def _claim(idle: Collection[str], now: datetime) -> Mapping[str, list[Telling]]:
 def _next_of(channel: str, now: datetime) -> QuerySet[AlertDelivery]:
     """What is urgent goes first (it sorts after "info"), then what is older."""
     due = _due_deliveries([channel], now).select_for_update(of=("self",), skip_locked=True)
-    due = due.select_related("alert__user", "alert__account", "alert__strategy__instrument")
-    return due.order_by("-alert__urgency", "alert_id")[:AT_ONCE]
+    return named(due, "alert__").order_by("-alert__urgency", "alert_id")[:AT_ONCE]
 
 
 def _telling(row: AlertDelivery) -> Telling:

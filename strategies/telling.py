@@ -21,6 +21,7 @@ _HEADLINES = {
     "feeds_disagree": "the feeds disagree",
     "budget": "order limit",
     "feed": "feed trouble",
+    "not_armed": "the stop is not watched",
 }
 
 
@@ -36,6 +37,11 @@ class Telling:
     @property
     def is_urgent(self) -> bool:
         return self.body.get("urgency") != "info"
+
+
+def kind_words(kind: str) -> str:
+    """Return what kind of alert it is, in words."""
+    return _HEADLINES.get(kind) or kind.replace("_", " ") or "something failed"
 
 
 def title(tellings: Sequence[Telling]) -> str:
@@ -58,10 +64,9 @@ def text(tellings: Sequence[Telling]) -> str:
 
 def _headline(telling: Telling) -> str:
     body = telling.body
-    kind = str(body.get("kind") or "")
-    words = _HEADLINES.get(kind) or kind.replace("_", " ") or "something failed"
     name = body.get("name") or body.get("symbol") or ""
-    return " · ".join(str(part) for part in (body.get("mode"), name, words) if part)
+    parts = (body.get("mode"), name, kind_words(str(body.get("kind") or "")))
+    return " · ".join(str(part) for part in parts if part)
 
 
 def _block(telling: Telling) -> str:

@@ -17,12 +17,13 @@ def snapshot(state: State, prices: Mapping[str, Known]) -> dict[str, Any]:
         "exits": state.exits,
         "listeners": state.listeners,
         "events": state.events,
+        "alerts": state.alerts,
     }
 
 
 def is_same_set(before: State, after: State) -> bool:
-    """Tell whether no row came or went but exits, which only ever come."""
-    return _ids(before) == _ids(after)
+    """Tell whether no row came or went but exits, which only ever come; alerts change their order too."""
+    return _ids(before) == _ids(after) and before.alerts == after.alerts
 
 
 def changed_rows(before: State, after: State) -> list[tuple[str, Row]]:

@@ -21,6 +21,7 @@ from marketdata.models import BrokerAccount, Instrument, Listener, ListenerEvent
 from marketdata.subscriptions import watch_holder
 from marketdata.wanted import read_calendar
 from strategies.live import words
+from strategies.live.alerts import alert_rows
 from strategies.live.texts import decimals, milliseconds, price_text
 from strategies.models import Exit, Strategy, StrategyEvent
 
@@ -45,6 +46,7 @@ class State:
     exits: list[Row] = field(default_factory=list)
     listeners: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)  # newest first
+    alerts: list[Row] = field(default_factory=list)  # what waits for an answer first
 
     @property
     def symbols(self) -> set[str]:
@@ -63,7 +65,7 @@ class Market:
 
 
 def read_state(user_id: int, now: datetime) -> State:
-    """Read one user's page. Blocks: about seven short queries."""
+    """Read one user's page. Blocks: about nine short queries."""
     market = Market(now, read_calendar(always=settings.MARKET_HOURS == "always"))
     return State(
         strategies=[strategy_row(row, market) for row in _strategies(user_id)],
@@ -71,6 +73,7 @@ def read_state(user_id: int, now: datetime) -> State:
         exits=[_exit_row(row) for row in _exits(user_id)],
         listeners=[_listener_row(account, now) for account in _accounts(user_id)],
         events=_events(user_id),
+        alerts=alert_rows(user_id, now),
     )
 
 

@@ -14,4 +14,6 @@ urlpatterns = [
     path("strategies/<int:pk>/start/", views.start, name="strategy-start"),
     path("strategies/<int:pk>/stop/", views.stop, name="strategy-stop"),
     path("strategies/<int:pk>/exit/", views.exit_now, name="strategy-exit"),
+    path("alerts/acknowledge/", views.acknowledge, name="alerts-acknowledge"),
+    path("alerts/<int:pk>/acknowledge/", views.acknowledge, name="alert-acknowledge"),
 ]

@@ -16,13 +16,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from strategies import services
+from strategies.alerts import acknowledge as acknowledge_alert
 from strategies.live import state as page
 from strategies.live import watching
 from strategies.live.entry import refuse_passed_stop
 from strategies.live.forms import WatchForm
 from strategies.live.prices import read_prices
 from strategies.live.timeline import timeline_of
-from strategies.models import Strategy
+from strategies.models import Alert, Strategy
 from strategies.services import StrategyError
 
 Action = Callable[[Strategy, User], Any]
@@ -43,7 +44,13 @@ def live(request: UserRequest) -> HttpResponse:
     for row in (*rows.strategies, *rows.watch):
         row["ltp"], row["ltp_at"] = prices.get(row["symbol"], (None, None))
     simulated = any(row["simulated"] for row in rows.listeners)
-    context = {"page": _readable(rows), "simulated": simulated, "blank": {"decimals": 2}}
+    many_wait = sum(row["waits"] for row in rows.alerts) > 1
+    context = {
+        "page": _readable(rows),
+        "simulated": simulated,
+        "many_wait": many_wait,
+        "blank": {"decimals": 2},
+    }
     return render(request, "live/page.html", context)
 
 
@@ -105,6 +112,16 @@ def unwatch(request: UserRequest) -> HttpResponse:
     return _answer(request, done=f"{symbol} removed." if gone else f"{symbol} was not on the list.")
 
 
+@require_POST
+def acknowledge(request: UserRequest, pk: int | None = None) -> HttpResponse:
+    """Take note that the user has seen one of their alerts, or (no ``pk``) all of them."""
+    waiting = Alert.objects.filter(user=request.user, acknowledged_at=None, closed_at=None)
+    chosen = waiting if pk is None else [get_object_or_404(Alert, pk=pk, user=request.user)]
+    for alert in chosen:
+        acknowledge_alert(alert, request.user)
+    return _answer(request, done="Acknowledged.")
+
+
 def _act(request: UserRequest, pk: int, action: Action, done: str) -> HttpResponse:
     own = Strategy.objects.select_related("instrument", "account")
     strategy = get_object_or_404(own, pk=pk, user=request.user)
@@ -130,6 +147,6 @@ def _answer(
 
 def _readable(rows: page.State) -> page.State:
     """Turn milliseconds into moments for the templates."""
-    for row in (*rows.exits, *rows.events):
+    for row in (*rows.exits, *rows.events, *rows.alerts):
         row["moment"] = datetime.fromtimestamp(row["at"] / 1000, UTC)
     return rows

@@ -162,7 +162,7 @@ class PageWriter:
     async def _send_news(self) -> None:
         while self._news:
             kind, body = self._news.popleft()
-            self._look_again = self._look_again or kind != "alert"
+            self._look_again = self._look_again or kind != "alert" or "id" in body
             await self._put(kind, body=body)
 
     async def _send_changes(self) -> None:

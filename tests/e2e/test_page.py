@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from playwright.async_api import Locator, Page, expect
@@ -19,8 +15,7 @@ from marketdata.models import BrokerAccount, Instrument, Listener
 from strategies import services
 from strategies.models import Strategy, StrategyEvent
 from tests.support.browser import CHROMIUM, PHONE, browser, visitor
-from tests.support.processes import Process, python
-from tests.support.simulator import free_ports
+from tests.support.page import Web, speaking
 from tests.support.valkey import PrivateValkey
 
 pytestmark = [
@@ -42,68 +37,6 @@ def strategy(user: User, account: BrokerAccount, instruments: Mapping[str, Instr
         account=account, state="connected", reported_at=now, last_tick_at=now, subscription_count=1
     )
     return row
-
-
-class Web:
-    """Daphne on a port that stays the same when it is started again."""
-
-    def __init__(self, valkey: PrivateValkey) -> None:
-        [self.port] = free_ports(1)
-        self.root = f"http://127.0.0.1:{self.port}"
-        self.env = {"REDIS_URL": valkey.url}
-        self.command = ("-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), "project.asgi:application")
-
-    def start(self) -> Process:
-        self._running = python(*self.command, env=self.env)
-        process = self._running.__enter__()
-        process.wait_for("Listening on TCP")
-        return process
-
-    def stop(self) -> None:
-        self._running.__exit__(None, None, None)
-
-
-@pytest.fixture
-def web(valkey: PrivateValkey) -> Iterator[Web]:
-    server = Web(valkey)
-    server.start()
-    yield server
-    server.stop()
-
-
-class Listeners:
-    """Speaks as the listeners' process does: a heartbeat and a price every 0.2 s."""
-
-    def __init__(self, user_id: int, valkey: PrivateValkey) -> None:
-        self.group = f"live.user.{user_id}"
-        self.layer = RedisPubSubChannelLayer(hosts=[valkey.url], prefix="tickguard")
-        self.n = 0
-        self.prices = {"NSE:INFY": "1499.95"}
-
-    async def run(self) -> None:
-        while True:
-            now = int(SystemClock().time() * 1000)
-            rows = [[symbol, price, now] for symbol, price in self.prices.items()]
-            await self.send({"type": "live.prices", "at": now, "prices": rows})
-            await self.send({"type": "live.message", "kind": "heartbeat", "body": {}})
-            await asyncio.sleep(0.2)
-
-    async def send(self, message: dict[str, Any]) -> None:
-        self.n += 1
-        await self.layer.group_send(self.group, {**message, "source": "worker", "n": self.n})
-
-
-@asynccontextmanager
-async def speaking(user: User, valkey: PrivateValkey) -> AsyncIterator[Listeners]:
-    listeners = Listeners(user.pk, valkey)
-    task = asyncio.create_task(listeners.run())
-    try:
-        yield listeners
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        await listeners.layer.flush()
 
 
 def row_of(page: Page, name: str) -> Locator:

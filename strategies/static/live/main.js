@@ -4,6 +4,7 @@ import { takeOver } from "./actions.js";
 import { Desk } from "./desk.js";
 import { clock } from "./format.js";
 import { List } from "./list.js";
+import { Desktop } from "./notify.js";
 import { Painter, cells, setData, setText } from "./painter.js";
 import { fillers } from "./rows.js";
 import { LiveSocket } from "./socket.js";
@@ -12,6 +13,7 @@ const EVENTS_KEPT = 100;
 const desk = new Desk();
 const painter = new Painter();
 const fill = fillers(desk);
+const desktop = new Desktop(document.querySelector("#notify"));
 const lists = Object.fromEntries(Object.keys(fill).map((name) => [name, new List(name, painter, fill[name])]));
 const bySymbol = new Map(); // symbol -> [[list, id]]
 const PRICED = ["strategies", "watch"];
@@ -33,6 +35,7 @@ function snapshot(message) {
     for (const row of message[name]) if (row.ltp !== null) desk.put(row.symbol, row.ltp, row.ltp_at);
   }
   for (const name of Object.keys(lists)) lists[name].replace(message[name]);
+  alerts(message.alerts);
   index();
 }
 
@@ -67,10 +70,23 @@ function summarise() {
   const trouble = count((row) => row.tone === "bad");
   const words = [`${armed} armed`, exiting && `${exiting} exiting`, trouble && `${trouble} need${trouble === 1 ? "s" : ""} you`];
   setText(document.querySelector("#summary"), rows.length ? words.filter(Boolean).join(" · ") : "");
-  document.title = trouble ? `(${trouble}) Tickguard` : "Tickguard";
+  const urgent = [...lists.alerts.rows.values()].filter((row) => row.waits && row.urgent).length;
+  const calls = Math.max(trouble, urgent);
+  document.title = calls ? `(${calls}) Tickguard` : "Tickguard";
 }
 
+function alerts(rows) {
+  const waiting = rows.filter((row) => row.waits);
+  document.querySelector("#alerts").hidden = !rows.length;
+  document.querySelector("#all-alerts").hidden = waiting.length < 2;
+  desktop.keep(new Set(waiting.map((row) => row.id)));
+}
+
+/** An alert with an id stands in the list; one without is all there is of it. */
 function alertPerson(body) {
+  if (body.acknowledged) return;
+  if (body.urgency || !body.level) desktop.show(body);
+  if (body.id) return;
   const line = document.querySelector("#alert");
   setText(line.querySelector("[data-alert-text]"), [body.symbol, body.text].filter(Boolean).join(": "));
   line.hidden = false;
@@ -97,11 +113,11 @@ function onAnswer(form, answer) {
   if (answer.row) lists.strategies.upsert(answer.row);
   if (answer.row) index();
   const place = form.closest("[data-id]");
-  const note = (place && cells(place).note) ?? document.querySelector("#watch-note");
+  const note = (place && cells(place).note) ?? (form.dataset.act.endsWith("watch") ? document.querySelector("#watch-note") : null);
   setText(note, answer.ok && place ? "" : answer.text);
   setData(note, "tone", answer.ok ? "good" : "bad");
   if (form.dataset.act === "watch" && answer.ok) form.reset();
-  if (form.dataset.act.endsWith("watch") && answer.ok) socket.send({ type: "snapshot" });
+  if (/watch$|^acknowledge$/.test(form.dataset.act) && answer.ok) socket.send({ type: "snapshot" });
 }
 
 const socket = new LiveSocket("/ws/live/", {

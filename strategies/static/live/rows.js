@@ -16,6 +16,7 @@ export function fillers(desk) {
     exits: (element, row) => exit(element, row, desk),
     listeners: (element, row) => listener(element, row, desk),
     events: (element, row) => event(element, row, desk),
+    alerts: (element, row) => alert(element, row, desk),
   };
 }
 
@@ -117,4 +118,22 @@ function event(element, row, desk) {
   setText(cell.subject, row.subject);
   setText(cell.text, row.text);
   setData(element, "tone", row.tone);
+}
+
+function alert(element, row, desk) {
+  const cell = cells(element);
+  const form = element.querySelector("form");
+  setText(cell.mode, row.mode);
+  setData(cell.mode, "mode", row.mode);
+  setText(cell.name, row.title);
+  if (row.strategy) cell.name.href = `/strategies/${row.strategy}/`;
+  setText(cell.kind, row.kind);
+  setData(cell.state, "tone", row.tone);
+  setText(cell.text, row.text);
+  setText(cell.at, format.moment(row.at, desk.now()));
+  setText(cell.after, row.note);
+  setData(element, "waits", String(row.waits));
+  form.action = `/alerts/${row.id}/acknowledge/`;
+  form.hidden = !row.waits;
+  setText(form.querySelector("button"), row.urgent ? "Acknowledge" : "Dismiss");
 }

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 
 from marketdata.clock import SystemClock
 from marketdata.domain.clock import Clock
@@ -26,6 +26,7 @@ from strategies.models import Alert, AlertDelivery
 from strategies.notifying import Notifier, Pipe
 from strategies.telling import Telling
 from tests.fakes.clock import HandClock
+from tests.support.exits import make
 from tests.support.sink import Sink, sink
 from tests.support.waiting import eventually_async
 
@@ -307,6 +308,24 @@ async def test_a_storm_is_one_message_that_leaves_nothing_out(user, hand, phone,
     assert all(f"exit {number} needs you" in message for number in range(100))
     assert message.index("exit 99") < message.index("the first news")
     assert len(pages.told) == 101
+
+
+def test_a_strategy_whose_prices_cannot_be_read_keeps_nobody_from_being_told(
+    account, instruments, pages, phone
+):
+    row = make(account, instruments["NSE:INFY"], name="Infosys swing")
+    commit(account.user, strategy_id=row.pk)
+    with connection.cursor() as cursor:
+        unreadable = "cheap" if connection.vendor == "sqlite" else "NaN"
+        cursor.execute("UPDATE strategies_strategy SET stop_loss = %s WHERE id = %s", [unreadable, row.pk])
+
+    async def once() -> None:
+        made = notifier(pages, phone)
+        await asyncio.gather(*await made.sweep())
+        made.close()
+
+    asyncio.run(once())
+    assert phone.titles == ["Tickguard: simulator · Infosys swing · needs you"]
 
 
 def test_two_processes_share_the_work(user, pages, phone):
