@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from marketdata.models import BrokerAccount
 from marketdata.subscriptions import SubscriptionManager
+from strategies.alerts import close_alerts
 from strategies.announcing import LayerAnnouncer
 from strategies.domain.exits import ExitState
 from strategies.models import Exit, Strategy, StrategyEvent
@@ -108,6 +109,48 @@ def exit_now(strategy: Strategy, *, by: By = None) -> Strategy:
         row = create_exit(strategy, "manual", timezone.now(), None, {"source": "manual", "by": str(by or "")})
         transaction.on_commit(lambda: _announcer.tell(strategy.user_id, "exit", exit_body(row)), robust=True)
         return _changed(strategy, "exit_asked", by, {})
+
+
+def retry_exit(row: Exit, *, by: By = None) -> Exit:
+    """Record that a person wants an exit that waits for them to be tried again.
+
+    An order whose fate is unknown is given up by it, if the broker's next answer shows no sign of
+    it: whoever calls this has looked for its tag in the broker's own order book.
+
+    Raises:
+        StrategyError: The exit does not wait for a person.
+
+    """
+    return _told_by_a_person(row, "retry_asked", by, resumed_at=timezone.now())
+
+
+def abandon_exit(row: Exit, *, by: By = None) -> Exit:
+    """End an exit that waits for a person. What it still has at the broker is cancelled.
+
+    Raises:
+        StrategyError: The exit does not wait for a person.
+
+    """
+    note = f"Ended by {by}: the rest is theirs." if by else "Ended by a person: the rest is theirs."
+    with transaction.atomic():
+        row = _told_by_a_person(row, "exit_abandoned", by, state=ExitState.ABORTED, concern=note)
+        close_strategy(row.strategy_id, was=Strategy.Status.EXITING, epoch=row.epoch)
+        close_alerts(row.pk, timezone.now(), kinds=["needs_human"])
+    return row
+
+
+def _told_by_a_person(row: Exit, kind: str, by: By, **columns: Any) -> Exit:
+    """Change an exit that waits for a person; its worker takes that up within two seconds."""
+    with transaction.atomic():
+        waiting = Exit.objects.filter(pk=row.pk, state=ExitState.NEEDS_HUMAN)
+        if not waiting.update(version=F("version") + 1, updated_at=timezone.now(), **columns):
+            raise StrategyError(f"The exit of {row.strategy} does not wait for anybody.")
+        row.refresh_from_db()
+        _changed(row.strategy, kind, by, {})
+        transaction.on_commit(
+            lambda: _announcer.tell(row.strategy.user_id, "exit", exit_body(row)), robust=True
+        )
+    return row
 
 
 def create_exit(

@@ -89,7 +89,9 @@ class Watchman:
             positions=read.positions,
         )
         for exit_ in exits:
-            if exit_.is_final and (_has_news(exit_, seen) or _has_just_ended(exit_, seen.at)):
+            if exit_.is_final and (
+                _has_news(exit_, seen) or _is_open(exit_) or _has_just_ended(exit_, seen.at)
+            ):
                 self._work(exit_.id, exit_.user_id, seen)
         await self._tell_strange(account_id, exits, read)
 
@@ -126,8 +128,14 @@ def _has_just_ended(exit_: WatchedExit, at: Moment) -> bool:
     return exit_.is_final and 0 <= at.time - exit_.changed_at <= TURNED_S
 
 
+def _is_open(exit_: WatchedExit) -> bool:
+    return any(order.is_open and order.state is not OrderState.PLANNED for order in exit_.orders)
+
+
 def _is_hot(exits: Iterable[WatchedExit], at: Moment) -> bool:
     return any(
-        _has_just_ended(exit_, at) or any(order.state is OrderState.LOST for order in exit_.orders)
+        _has_just_ended(exit_, at)
+        or _is_open(exit_)
+        or any(order.state is OrderState.LOST for order in exit_.orders)
         for exit_ in exits
     )

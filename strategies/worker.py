@@ -87,9 +87,9 @@ class ExitWorker:
         """Send nothing from now on: this process no longer owns the exit."""
         self._is_forbidden = True
 
-    def look_at(self, version: int) -> None:
-        """Load the record anew when it has changed from outside: a person may have asked for something."""
-        if self._task is not None and self._task.record.version < version:
+    def look_at(self, version: int | None) -> None:
+        """Load the record anew when it has changed from outside; None: it is no longer open."""
+        if self._task is not None and (version is None or self._task.record.version < version):
             self._is_outdated = True
             self.nudge()
 

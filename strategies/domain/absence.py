@@ -7,7 +7,7 @@ them, after a silence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from marketdata.domain.orders import OrderSnapshot, PositionSnapshot
@@ -25,8 +25,7 @@ SPACING_S = 2.0
 def looked_for(order: OrderRecord, record: ExitRecord, seen: Seen, before: Absence | None) -> Absence:
     """Return what is known of an order's absence after one more look that did not find it."""
     absence = before or Absence(seen.began)
-    doubt = next(_doubts(order, record, seen), "")
-    if doubt:
+    if doubt := sign_of_life(order, record, seen) or _sign_of_age(seen):
         return replace(absence, reads=0, doubt=doubt)
     if seen.began < max(absence.since + QUIET_S, absence.last + SPACING_S):
         return replace(absence, doubt="")
@@ -38,23 +37,27 @@ def is_absent(absence: Absence) -> bool:
     return absence.reads >= READS
 
 
-def _doubts(order: OrderRecord, record: ExitRecord, seen: Seen) -> Iterator[str]:
-    """Say what speaks against the look, if anything."""
+def sign_of_life(order: OrderRecord, record: ExitRecord, seen: Seen) -> str:
+    """Say what speaks for an order that the book does not show, if anything."""
     ids = {row.order_id for row in seen.book}
-    if seen.trades is None:
-        yield "the day's trades were not read"
-    elif any(trade.order_id not in ids for trade in seen.trades):
-        yield "the broker shows a trade of an order that its order book does not show"
+    if any(trade.order_id not in ids for trade in seen.trades or ()):
+        return "the broker shows a trade of an order that its order book does not show"
     if any(update.tag == order.tag for update in seen.heard.values()):
-        yield "the broker has sent news of this order"
+        return "the broker has sent news of this order"
     if lookalike := _lookalike(order, record, seen.book):
-        yield f"order {lookalike.order_id} in the book has no tag but looks like this one"
+        return f"order {lookalike.order_id} in the book has no tag but looks like this one"
+    if order.opening != opening(record.symbol, order.product, seen.book, seen.positions):
+        return "the position has changed by more than the order book explains"
+    return ""
+
+
+def _sign_of_age(seen: Seen) -> str:
+    """Say what speaks against the book itself, if anything."""
+    if seen.trades is None:
+        return "the day's trades were not read"
     if is_stale(seen.book, seen.known, seen.heard.values()):
-        yield "the broker's order book is out of date"
-    if order.opening is None or order.opening != opening(
-        record.symbol, order.product, seen.book, seen.positions
-    ):
-        yield "the position has changed by more than the order book explains"
+        return "the broker's order book is out of date"
+    return ""
 
 
 def _lookalike(order: OrderRecord, record: ExitRecord, book: Iterable[OrderSnapshot]) -> OrderSnapshot | None:

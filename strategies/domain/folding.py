@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from marketdata.domain.orders import OrderSnapshot, OrderStatus, RejectClass
-from strategies.domain.absence import is_absent, looked_for
+from strategies.domain.absence import is_absent, looked_for, sign_of_life
 from strategies.domain.events import Seen
 from strategies.domain.exits import ORDER_TRANSITIONS, OrderState
 from strategies.domain.record import Moment, OrderRecord, State
@@ -88,9 +88,11 @@ def _not_found(state: State, order: OrderRecord, seen: Seen) -> State:
 
 
 def _is_let_go(order: OrderRecord, state: State, seen: Seen) -> bool:
-    """A person who has looked may say that the order is not there; the book just read must agree."""
+    """A person who has looked may say that the order is not there, while nothing speaks for it."""
     asked = state.record.resumed_at
-    return asked is not None and order.sent_at is not None and asked > order.sent_at and seen.at.time >= asked
+    if asked is None or order.sent_at is None or not order.sent_at < asked <= seen.began_at:
+        return False
+    return seen.trades is not None and not sign_of_life(order, state.record, seen)
 
 
 def _refused(order: OrderRecord, state: State, at: Moment) -> OrderRecord:
