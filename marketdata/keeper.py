@@ -1,14 +1,14 @@
 """Keeps looking who owns whom, and has the work for a user begun and ended accordingly.
 
-The owner of a user is told in this order: recover their exits, then be named as owner, then
-begin. Whoever loses a user stops being named first, then ends all work, then lets go.
+Whoever gains a user is first named as their owner, then recovers their exits, and only then are
+their feeds run. Whoever loses one stops being named first, then ends all work, then lets go.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Mapping
 from typing import Protocol
 
 from marketdata.database import DatabaseThread
@@ -19,26 +19,25 @@ from marketdata.holdings import Holdings
 logger = logging.getLogger(__name__)
 
 BEAT_S = 0.5
-TELL_AGAIN_S = 60.0
 
 
 class Crew(Protocol):
     """Who does the work for the users of this worker."""
 
     async def recover(self, users: Collection[int]) -> None:
-        """Bring what others left of their work in order; nothing new of theirs runs yet."""
+        """Take up what others left of their exits, and arm their stops; their feeds do not run yet."""
         ...
 
     def begin(self) -> None:
-        """More users are owned now: look at what they want."""
+        """Look at which feeds to run: there are more users now."""
         ...
 
     async def drop(self, users: Collection[int]) -> None:
         """End all work for these users; return when nothing of theirs can be sent any more."""
         ...
 
-    def tell(self, user_id: int, text: str) -> None:
-        """Tell a person that nobody is at work for them."""
+    async def tell(self, troubles: Mapping[int, str], over: Collection[int]) -> None:
+        """Tell people by user why nobody is at work for them; for those of ``over`` that has ended."""
         ...
 
 
@@ -58,9 +57,10 @@ class LeaseKeeper:
         self._database = database
         self._clock = clock
         self._terms = terms or Terms()
+        self._owned: frozenset[int] = frozenset()
         self._at_work: frozenset[int] = frozenset()
         self._moves: dict[asyncio.Task[None], frozenset[int]] = {}  # hand-overs under way
-        self._told: dict[int, float] = {}
+        self._told: Mapping[int, str] = {}
         self._trouble = ""
         self._beat_at = clock.monotonic()
         self._was_paused = False
@@ -68,9 +68,12 @@ class LeaseKeeper:
 
     # --- what it says -----------------------------------------------------------------------
 
-    @property
-    def users(self) -> frozenset[int]:
-        """Whose accounts and exits this worker works on now."""
+    def owned(self) -> frozenset[int]:
+        """Return whose exits this worker works on now."""
+        return self._owned if self._is_awake() else frozenset()
+
+    def at_work(self) -> frozenset[int]:
+        """Return whose feeds it runs now: those whose exits are recovered."""
         return self._at_work if self._is_awake() else frozenset()
 
     def token(self, user_id: int) -> int | None:
@@ -101,7 +104,7 @@ class LeaseKeeper:
 
     async def close(self) -> None:
         """Let others have everybody: no work is under way any more."""
-        self._at_work = frozenset()
+        self._owned = self._at_work = frozenset()
         await self._end_moves()
         await self._database.run(self._holdings.close)
 
@@ -125,11 +128,12 @@ class LeaseKeeper:
             return
         moving = frozenset[int]().union(*self._moves.values())
         if lost := self._holdings.leaving - moving:
+            self._owned -= lost
             self._at_work -= lost
             self._move(self._put_down(lost), lost)
         if gained := self._holdings.users - self._at_work - moving:
             self._move(self._take_up(gained), gained)
-        self._tell(troubles)
+        await self._tell(troubles)
 
     def _move(self, hand_over: Coroutine[None, None, None], users: frozenset[int]) -> None:
         """Begin a hand-over without waiting for it: the leases of the others have to be renewed."""
@@ -143,22 +147,23 @@ class LeaseKeeper:
             logger.error("hand-over of users %s: trying again", sorted(users), exc_info=error)
 
     async def _take_up(self, users: frozenset[int]) -> None:
+        self._owned |= users & self._holdings.users
         await self._crew.recover(users)
-        self._at_work |= users & self._holdings.users
+        self._at_work |= users & self._owned & self._holdings.users
         self._crew.begin()
 
     async def _put_down(self, users: frozenset[int]) -> None:
         await self._crew.drop(users)
         await self._database.run(self._holdings.give_up, users)
 
-    def _tell(self, troubles: dict[int, str]) -> None:
-        now = self._clock.monotonic()
-        self._told = {user: at for user, at in self._told.items() if user in troubles}
+    async def _tell(self, troubles: Mapping[int, str]) -> None:
+        if troubles == self._told:
+            return
+        over = self._told.keys() - troubles.keys()
         for user_id, text in troubles.items():
-            if now - self._told.get(user_id, float("-inf")) >= TELL_AGAIN_S:
-                self._told[user_id] = now
-                logger.critical("user %s: %s", user_id, text)
-                self._crew.tell(user_id, text)
+            logger.critical("user %s: %s", user_id, text)
+        await self._crew.tell(troubles, over)
+        self._told = troubles
 
     # --- a process that was stopped ---------------------------------------------------------
 
@@ -177,8 +182,8 @@ class LeaseKeeper:
     async def _stand_back(self) -> None:
         """Others may have taken over while this process stood still: be nobody's owner until it is known."""
         logger.critical("this process stood still for a while: everything it runs begins anew")
-        users = self._at_work.union(*self._moves.values())
-        self._at_work = frozenset()
+        users = self._owned.union(*self._moves.values())
+        self._owned = self._at_work = frozenset()
         await self._end_moves()
         await self._crew.drop(users)
         self._beat_at, self._was_paused = self._clock.monotonic(), False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 RECONCILE_S = 2.0
 _SETTLE_S = 0.05
 """After a hint, so that a burst of changes costs one look."""
+
+Owned = Callable[[], Collection[int] | None]
+"""The users whose accounts run in this process; None: everybody's."""
 
 
 class NoHooks:
@@ -60,7 +63,9 @@ class ListenerManager:
         hooks: FeedHooks | None = None,
         database: DatabaseThread | None = None,
         clock: Clock | None = None,
+        owned: Owned = lambda: None,
     ) -> None:
+        self._owned = owned
         self._pipeline = pipeline or get_tick_processor()
         self._hooks: FeedHooks = hooks or NoHooks()
         self._database = database or DatabaseThread("listener-manager")
@@ -96,6 +101,12 @@ class ListenerManager:
         """Disconnect all feeds, side by side."""
         feeds, self._feeds = list(self._feeds.values()), {}
         await asyncio.gather(stop_all(feeds), *self._closing)
+
+    async def stop_users(self, users: Collection[int]) -> None:
+        """Disconnect the feeds of these users, who are not owned any more."""
+        self.owners -= frozenset(users)
+        gone = [pk for pk, feed in self._feeds.items() if feed.wanted.user_id in users]
+        await stop_all([self._feeds.pop(pk) for pk in gone])
 
     async def subscribe_symbols(
         self, account_id: int, symbols: Collection[str], mode: FeedMode = FeedMode.FULL
@@ -159,7 +170,8 @@ class ListenerManager:
 
     async def reconcile(self) -> None:
         """Read what is wanted once and set every feed on its way there."""
-        self._apply(await self._database.run(read_wanted))
+        wanted = await self._database.run(read_wanted)
+        self._apply(wanted.of(self._owned()))  # asked last: users may have been lost during the reading
 
     def _apply(self, wanted: Wanted) -> None:
         self.owners = wanted.owners

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -56,8 +56,16 @@ class _Story:
 class FeedReporter:
     """Keeps the Listener rows and appends ListenerEvent rows, and tells the owner's pages."""
 
-    def __init__(self, worker: str, database: DatabaseThread, pages: LiveChannel, clock: Clock) -> None:
+    def __init__(
+        self,
+        worker: str,
+        database: DatabaseThread,
+        pages: LiveChannel,
+        clock: Clock,
+        owned: Callable[[], Collection[int] | None] = lambda: None,
+    ) -> None:
         self._worker = worker
+        self._owned = owned  # whose rows are this worker's to write; None: everybody's
         self._database = database
         self._pages = pages
         self._clock = clock
@@ -91,13 +99,15 @@ class FeedReporter:
 
     async def write(self, reports: Sequence[FeedReport]) -> None:
         """Write every feed's row and the events since the last call."""
+        owned = self._owned()
+        reports = [report for report in reports if owned is None or report.wanted.user_id in owned]
         for report in reports:
             self._notice_state(report)
         rows = [self._row(report) for report in reports]
         events = list(self._events)
         self._events.clear()
         try:
-            await self._database.run(_write, self._worker, rows, events, self._now())
+            await self._database.run(_write, owned, rows, events, self._now())
         except Exception:
             self._events.extendleft(reversed(events))
             raise
@@ -184,7 +194,9 @@ def _state(report: FeedReport) -> str:
     return ListenerState.CONNECTING if is_between else report.health.state
 
 
-def _write(worker: str, rows: Sequence[Listener], events: Sequence[ListenerEvent], now: datetime) -> None:
+def _write(
+    owned: Collection[int] | None, rows: Sequence[Listener], events: Sequence[ListenerEvent], now: datetime
+) -> None:
     with transaction.atomic():
         accounts = {row.account_id for row in rows} | {event.account_id for event in events}
         present = set(BrokerAccount.objects.filter(pk__in=accounts).values_list("pk", flat=True))
@@ -194,7 +206,9 @@ def _write(worker: str, rows: Sequence[Listener], events: Sequence[ListenerEvent
             unique_fields=["account"],
             update_fields=_FIELDS,
         )
-        ended = Listener.objects.filter(worker=worker).exclude(state=Listener.State.STOPPED)
+        ended = Listener.objects.exclude(state=Listener.State.STOPPED)
+        if owned is not None:
+            ended = ended.filter(account__user__in=owned)
         ended.exclude(account_id__in=[row.account_id for row in rows]).update(
             state=Listener.State.STOPPED, connected_at=None, subscription_count=0, reported_at=now
         )

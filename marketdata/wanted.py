@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F
@@ -50,6 +50,13 @@ class Wanted:
 
     feeds: Mapping[int, WantedFeed]
     owners: frozenset[int]
+
+    def of(self, users: Collection[int] | None) -> Self:
+        """Return what is wanted for these users; None: for all."""
+        if users is None:
+            return self
+        feeds = {pk: feed for pk, feed in self.feeds.items() if feed.user_id in users}
+        return replace(self, feeds=feeds, owners=self.owners.intersection(users))
 
 
 class FeedTokens:

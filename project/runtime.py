@@ -23,6 +23,9 @@ from marketdata.domain.orders import OrderLimits, OrderSnapshot, Quote
 from marketdata.domain.sessions import Calendar, Phase
 from marketdata.feeds import FeedReport
 from marketdata.hints import listen
+from marketdata.holdings import Holdings
+from marketdata.keeper import LeaseKeeper
+from marketdata.leases import LeaseFence
 from marketdata.lookup import DatabaseTokens
 from marketdata.ltp import LtpWriter, close_cache
 from marketdata.manager import ListenerManager, set_listener_manager
@@ -30,7 +33,9 @@ from marketdata.ports import BrokerConfig, OrderGateway
 from marketdata.processor import TickProcessor, set_tick_processor
 from marketdata.publishing import RedisPublisher
 from marketdata.reporting import FeedReporter
+from marketdata.sessionlocks import session_locks
 from marketdata.wanted import WantedFeed, read_calendar
+from project.crew import HouseCrew
 from project.status import StatusWriter, worker_status
 from strategies.accounts import AccountDesks
 from strategies.channels import PageChannel, apprise_channels
@@ -108,6 +113,7 @@ class House:
         self._always = settings.MARKET_HOURS == "always"
         self._database = DatabaseThread("listener-manager")
         self._reports = DatabaseThread("reports")
+        self._leases = DatabaseThread("leases")
         self._status = StatusWriter(worker, settings.REDIS_URL)
         # A process that starts anew counts its frames anew, so it is another source.
         self._pages = PageBroadcast(f"{worker}.{int(clock.time() * 1000)}", clock=clock)
@@ -116,13 +122,19 @@ class House:
         others = apprise_channels(settings.ALERT_URLS)
         self._notifier = Notifier(PageChannel(self._pages), others, clock)
         feed_pages = FeedPages(self._pages, self._notifier)
-        self._reporter = FeedReporter(worker, self._reports, feed_pages, clock)
         announcer = Announcer(self._pages, self._notifier, self._publisher)
-        journal = Journal(announcer, clock, random.SystemRandom(), why_not_trade)
+        crew = HouseCrew(self, self._reports, announcer, clock)
+        holdings = Holdings(worker, settings.LOCK_DIR, session_locks(), clock)
+        self.keeper = LeaseKeeper(holdings, crew, self._leases, clock)
+        at_work = self.keeper.at_work
+        self._reporter = FeedReporter(worker, self._reports, feed_pages, clock, at_work)
+        fence = LeaseFence(self.keeper.token)
+        journal = Journal(announcer, clock, random.SystemRandom(), why_not_trade, fence)
         self.engine = ExitEngine(
             journal,
             AccountDesks(_gateway, clock, limits=_limits),
             clock,
+            owned=self.keeper.owned,
             is_trading=self._is_trading,
             spool=Spool(settings.LOCK_DIR / f"breaches-{worker}.spool"),
         )
@@ -133,7 +145,9 @@ class House:
             clock=clock,
         )
         hooks = Hooks(self.engine, self.processor.gate, self._reporter, clock)
-        self.manager = ListenerManager(self.processor, hooks=hooks, database=self._database, clock=clock)
+        self.manager = ListenerManager(
+            self.processor, hooks=hooks, database=self._database, clock=clock, owned=at_work
+        )
 
     async def run(self, stop: asyncio.Event, on_report: Callable[[House], None]) -> None:
         """Run until ``stop`` is set, then end everything in order.
@@ -146,6 +160,7 @@ class House:
         alerts = self._forever("alerts", self._notifier.run)
         try:
             await self._load_calendar()
+            await self.keeper.start()
             await self.engine.start()
             await self._run_until(stop, on_report)
         finally:
@@ -180,14 +195,17 @@ class House:
             )
         if not settings.ALERT_URLS:
             logger.warning("ALERT_URLS is not set: only the live page tells of what needs a person")
+        leases = self._forever("leases", self.keeper.run)
         feeds = self._forever("listener manager", self.manager.run)
         try:
             await stop.wait()
         finally:
-            # No new tick first, then the requests in hand, then what tells of them.
+            # No new tick first, then the requests in hand, then what tells of them. Until then they
+            # are nobody else's.
+            self.keeper.retire()
             await _cancel(feeds)
             await self.engine.stop()
-            await _cancel(*outlets)
+            await _cancel(*outlets, leases)
 
     def _forever(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(self._restart(name, run), name=name)
@@ -236,10 +254,14 @@ class House:
             await self._reporter.write_end()
         except Exception:
             logger.exception("could not write that the listeners have stopped")
+        try:
+            await self.keeper.close()
+        except Exception:
+            logger.exception("could not give the leases back: they run out by themselves")
         await asyncio.gather(self._status.close(), self._publisher.close(), close_cache())
         self._notifier.close()
-        self._database.close()
-        self._reports.close()
+        for thread in (self._database, self._reports, self._leases):
+            thread.close()
 
 
 def _gateway(config: BrokerConfig) -> OrderGateway:

@@ -184,11 +184,13 @@ class ExitEngine:
         owned = self._owned()
         exits = await self._shop.urgent_db(partial(records.open_exits, owned))
         stops, unarmed = await self._shop.urgent_db(partial(armed_stops, owned))
+        still = self._owned()  # users may have been let go of during the reading
         for exit_ in exits:
-            self._work_on(exit_.id, exit_.user_id)
-            self._workers[exit_.id][0].look_at(exit_.version)
-        self.monitor.reconcile(stops)
-        await self._shop.db(partial(self._unarmed.tell, unarmed))
+            if still is None or exit_.user_id in still:
+                self._work_on(exit_.id, exit_.user_id)
+                self._workers[exit_.id][0].look_at(exit_.version)
+        self.monitor.reconcile(stop for stop in stops if still is None or stop.user_id in still)
+        await self._shop.db(partial(self._unarmed.tell, unarmed, owned))
 
     async def _reconcile_forever(self) -> None:
         while True:

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 
-from marketdata.domain.leasing import NotOwner
 from strategies import crashpoints
 from strategies.domain.breaches import Breach, Intent
 from strategies.records import trading_day
@@ -113,11 +112,7 @@ class Opener:
     async def _commit_alone(self, intent: Intent) -> None:
         unit = partial(self._shop.journal.open_exits, [intent])
         what = f"the stop of {intent.symbol} was touched (strategy {intent.strategy_id})"
-        try:
-            [exit_id] = await self._shop.until_committed(unit, intent.user_id, what)
-        except NotOwner as exc:
-            logger.warning("%s: %s; its owner watches the same price", what, exc)
-            exit_id = None
+        [exit_id] = await self._shop.until_committed(unit, intent.user_id, what)
         self._end(intent, exit_id)
         if self._spool is not None:
             self._spool.drop([intent])

@@ -7,7 +7,7 @@ its stop, but its owner has to know.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -29,23 +29,29 @@ class UnarmedNews:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._told: Sequence[Unarmed] | None = None  # None: what an earlier process told is not known
+        self._told: object = None  # None: what an earlier process told is not known
 
-    def tell(self, unarmed: Sequence[Unarmed]) -> None:
-        """Bring the open alerts to what cannot be armed now; free when that has not changed."""
-        if unarmed == self._told:
+    def tell(self, unarmed: Sequence[Unarmed], users: Collection[int] | None = None) -> None:
+        """Bring the open alerts of these users (None: of all) to what cannot be armed now.
+
+        Free when that has not changed.
+        """
+        news = (list(unarmed), None if users is None else set(users))
+        if news == self._told:
             return
         try:
-            self._commit(unarmed, at(self._clock.time()))
+            self._commit(unarmed, users, at(self._clock.time()))
         except Error:  # telling comes second: it is tried again with the next reading
             logger.exception("could not write which stops are not watched")
         else:
-            self._told = unarmed
+            self._told = news
 
     @staticmethod
-    def _commit(unarmed: Sequence[Unarmed], now: datetime) -> None:
+    def _commit(unarmed: Sequence[Unarmed], users: Collection[int] | None, now: datetime) -> None:
         texts = {row: _text(row) for row in unarmed}
         over = Alert.objects.filter(kind=KIND, closed_at=None).exclude(text__in=texts.values())
+        if users is not None:  # the others are another process's to tell of
+            over = over.filter(user__in=users)
         with transaction.atomic():
             close_open(now, pk__in=list(over.values_list("pk", flat=True)))
             for row, text in texts.items():

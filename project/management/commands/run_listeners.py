@@ -20,6 +20,7 @@ from marketdata.processlock import AlreadyRunning, ProcessLock
 from project import storage
 from project.console import display
 from project.runtime import House
+from project.workers import BadWorkerName, claim
 from strategies.channels import BadTarget
 
 logger = logging.getLogger(__name__)
@@ -32,24 +33,28 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--worker", default=socket.gethostname()[:64], help="name of this process in health and logs"
+            "--worker", default=socket.gethostname()[:60], help="name of this process in health and logs"
         )
 
     def handle(self, *args: Any, worker: str, **options: Any) -> None:
-        lock = ProcessLock(settings.LOCK_DIR / "listeners.lock")
-        try:
-            lock.acquire()
-        except AlreadyRunning as exc:
-            raise CommandError(f"run_listeners is running already: {exc}. Stop it first.") from exc
-        except OSError as exc:
-            raise CommandError(f"LOCK_DIR={settings.LOCK_DIR} cannot be used: {exc}") from exc
+        lock, name = self._claim(worker)
         try:
             look_at_storage()
-            asyncio.run(self._run(worker))
+            asyncio.run(self._run(name))
         except BadTarget as exc:
             raise CommandError(str(exc)) from exc
         finally:
             lock.release()
+
+    def _claim(self, worker: str) -> tuple[ProcessLock, str]:
+        try:
+            return claim(settings.LOCK_DIR, worker, alone=connection.vendor == "sqlite")
+        except AlreadyRunning as exc:
+            raise CommandError(f"run_listeners is running already: {exc}. Stop it first.") from exc
+        except BadWorkerName as exc:
+            raise CommandError(str(exc)) from exc
+        except OSError as exc:
+            raise CommandError(f"LOCK_DIR={settings.LOCK_DIR} cannot be used: {exc}") from exc
 
     async def _run(self, worker: str) -> None:
         clock = SystemClock()

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from django.contrib.auth.models import User
+
 from marketdata.accounts import broker_config
 from marketdata.database import DatabaseThread
 from marketdata.domain.feed import ListenerHealth, ListenerState
@@ -57,9 +59,19 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-async def reporter(pages: Pages, clock: HandClock) -> AsyncIterator[FeedReporter]:
+def owned() -> set[int]:
+    """The users that are this worker's: nobody."""
+    return set()
+
+
+@pytest.fixture
+async def reporter(
+    pages: Pages, clock: HandClock, request: pytest.FixtureRequest
+) -> AsyncIterator[FeedReporter]:
+    """Everybody's, where the test does not say who is owned."""
     database = DatabaseThread("test-reports")
-    yield FeedReporter("w1", database, pages, clock)
+    owned = request.getfixturevalue("owned") if "owned" in request.fixturenames else None
+    yield FeedReporter("w1", database, pages, clock, lambda: owned)
     database.close()
 
 
@@ -97,14 +109,27 @@ async def test_rows_are_updated_in_place(reporter: FeedReporter, feed: WantedFee
 
 
 async def test_what_no_longer_runs_here_is_stopped_and_anothers_is_left_alone(
-    reporter: FeedReporter, feed: WantedFeed, account: BrokerAccount
+    reporter: FeedReporter, feed: WantedFeed, account: BrokerAccount, owned: set[int]
 ) -> None:
-    other = await BrokerAccount.objects.acreate(user_id=account.user_id, broker="zerodha")
-    await Listener.objects.acreate(account=other, state="connected", worker="w2")
+    stranger = await User.objects.acreate(username="stranger")
+    other = await BrokerAccount.objects.acreate(user=stranger, broker="zerodha")
+    left = await BrokerAccount.objects.acreate(user_id=account.user_id, broker="zerodha")
+    for known in (other, left):
+        await Listener.objects.acreate(account=known, state="connected", worker="w2")
+    owned.add(account.user_id)
     await reporter.write([FeedReport(feed, WELL, "")])
     await reporter.write_end()
     states = {row.account_id: row.state async for row in Listener.objects.all()}
-    assert states == {account.pk: "stopped", other.pk: "connected"}
+    assert states == {account.pk: "stopped", left.pk: "stopped", other.pk: "connected"}
+
+
+async def test_who_does_not_own_a_user_writes_nothing_of_theirs(
+    reporter: FeedReporter, feed: WantedFeed, account: BrokerAccount, owned: set[int]
+) -> None:
+    await Listener.objects.acreate(account=account, state="connected", worker="w2")
+    await reporter.write([FeedReport(feed, replace(WELL, state=ListenerState.STOPPED), "")])
+    row = await Listener.objects.aget()
+    assert (row.state, row.worker) == ("connected", "w2")
 
 
 async def test_a_deleted_account_stops_no_other_report(
