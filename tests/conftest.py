@@ -27,10 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep, on PostgreSQL, the tests that use the database: the others ran on SQLite."""
-    if not databases.ON_POSTGRES:
-        return
-    wanted = [item for item in items if databases.is_worth_repeating(item)]
+    """Keep the tests that say something of the database that was chosen."""
+    wanted = [item for item in items if databases.is_wanted(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     items[:] = wanted
 

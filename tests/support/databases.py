@@ -35,6 +35,13 @@ def prepare(scratch: Path) -> str:
     return server.url("tickguard")
 
 
+def is_wanted(item: pytest.Item) -> bool:
+    """Tell whether a test is to run on the chosen database: each has tests of its own."""
+    if not ON_POSTGRES:
+        return item.get_closest_marker("only_postgres") is None
+    return is_worth_repeating(item) and item.get_closest_marker("only_sqlite") is None
+
+
 def is_worth_repeating(item: pytest.Item) -> bool:
     """Tell whether a test says something else on another database: it uses one, and is no page test."""
     fixtures = set(getattr(item, "fixturenames", ()))

@@ -13,7 +13,7 @@ from marketdata.domain.prices import to_units
 from marketdata.domain.ticks import Tick
 from strategies.accounts import AccountDesks
 from strategies.engine import ExitEngine
-from strategies.journal import Journal
+from strategies.journal import Fence, Journal
 from strategies.models import Exit, Strategy
 from strategies.switches import Refusal
 from tests.fakes.broker import FakeBroker
@@ -44,10 +44,15 @@ def make(account, instrument, **fields) -> Strategy:
 
 @asynccontextmanager
 async def running(
-    broker: FakeBroker, told: Told, *, refusal: Refusal | None = None, **options: Any
+    broker: FakeBroker,
+    told: Told,
+    *,
+    refusal: Refusal | None = None,
+    fence: Fence | None = None,
+    **options: Any,
 ) -> AsyncIterator[ExitEngine]:
     clock = SystemClock()
-    journal = Journal(told, clock, random.Random(), lambda _: refusal)
+    journal = Journal(told, clock, random.Random(), lambda _: refusal, fence)
     engine = ExitEngine(journal, AccountDesks(lambda _: broker, clock), clock, **options)
     await engine.start()
     try:

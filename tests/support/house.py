@@ -24,9 +24,10 @@ class House:
     stack: ExitStack = field(repr=False)
     processes: list[Process] = field(default_factory=list)  # those of ours, for what they said
 
-    def listeners(self) -> Process:
+    def listeners(self, *arguments: str, env: Mapping[str, str] | None = None) -> Process:
         """Start ``run_listeners``."""
-        process = self.stack.enter_context(manage("run_listeners", env=self.env))
+        started = manage("run_listeners", *arguments, env={**self.env, **(env or {})})
+        process = self.stack.enter_context(started)
         self.processes.append(process)
         return process
 

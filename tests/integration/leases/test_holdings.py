@@ -158,7 +158,7 @@ def test_an_owner_under_another_directory_is_left_its_lease(
     assert time.monotonic() - began > QUICK.lease_s / 2
 
 
-@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite has no lock of a session")
+@pytest.mark.only_postgres
 def test_one_that_sleeps_elsewhere_is_not_followed_but_told(
     mine: Holdings, other: Other, elsewhere: Path, user: User
 ) -> None:
@@ -240,10 +240,8 @@ def test_a_user_whose_accounts_are_gone_is_owned_by_nobody(mine: Holdings, user:
 
 # --- the session's lock -------------------------------------------------------------------
 
-on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="a matter of PostgreSQL")
 
-
-@on_postgres
+@pytest.mark.only_postgres
 def test_a_session_that_was_cut_is_made_again_with_its_locks(user: User) -> None:
     first, second = session_locks(), session_locks()
     assert first.take(user.pk)

@@ -104,7 +104,7 @@ def other_thread() -> Iterator[list[threading.Thread]]:
         thread.join(10)
 
 
-@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite has one writer: nothing can overlap")
+@pytest.mark.only_postgres  # SQLite has one writer: nothing can overlap
 def test_a_take_over_waits_for_what_the_owner_has_begun(
     user: User, other_thread: list[threading.Thread]
 ) -> None:

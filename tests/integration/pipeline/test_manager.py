@@ -96,6 +96,27 @@ def running(account: BrokerAccount, instruments: Instruments) -> BrokerAccount:
     return account
 
 
+async def test_only_the_feeds_of_owned_users_run(running: BrokerAccount) -> None:
+    database, owned = DatabaseThread("test-manager"), set[int]()
+    manager = ListenerManager(Pipeline(), hooks=Hooks(), database=database, owned=lambda: owned)
+    await manager.reconcile()
+    assert (manager.reports(), manager.owners) == ([], frozenset())
+    owned.add(running.user_id)
+    await manager.reconcile()
+    await eventually_async(lambda: [one for one in FakeListener.all if one.is_connected])
+    assert manager.owners == {running.user_id}
+    await manager.stop_users({running.user_id + 1})
+    assert len(manager.reports()) == 1
+    owned.clear()
+    await manager.stop_users({running.user_id})
+    assert (manager.reports(), manager.owners) == ([], frozenset())
+    assert not FakeListener.all[0].is_connected
+    await manager.reconcile()
+    assert manager.reports() == []
+    await manager.stop_all_listeners()
+    database.close()
+
+
 @asynccontextmanager
 async def reconciling(manager: ListenerManager) -> AsyncIterator[None]:
     task = asyncio.create_task(manager.run())

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
 from django.contrib.auth.models import User
 
 from marketdata.accounts import broker_config

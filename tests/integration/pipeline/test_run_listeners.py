@@ -61,6 +61,14 @@ def test_without_accounts_it_waits_and_sigterm_ends_it_with_0(db: None, bare_env
         assert process.output.count("REDIS_URL is not set") == 1
 
 
+def test_a_name_that_cannot_be_used_is_refused(db: None, bare_env: dict[str, str]) -> None:
+    with manage("run_listeners", "--worker=a/b", env=bare_env) as process:
+        assert process.wait() == 1
+        assert "--worker 'a/b' cannot be used" in process.output
+        assert len(process.lines) == 1
+
+
+@pytest.mark.only_sqlite
 def test_a_second_one_says_so_in_one_line_and_ends_with_1(db: None, bare_env: dict[str, str]) -> None:
     with manage("run_listeners", env=bare_env) as first:
         first.wait_for("are running")

@@ -1,0 +1,31 @@
+"""``run_listeners`` that stops itself (SIGSTOP) with an order's first byte about to leave.
+
+``python -m tests.support.pausing [OPTIONS OF run_listeners]``. The permit is committed and its age
+has been checked: from here on only the death of the process keeps the order from leaving.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import sys
+from typing import Any
+
+from django.core.management import execute_from_command_line
+
+ATTRIBUTE = "endheaders"
+_send = http.client.HTTPConnection.endheaders
+
+
+def _pause_and_send(connection: http.client.HTTPConnection, *body: Any, **how: Any) -> None:
+    if b"POST " in b"".join(getattr(connection, "_buffer", [])):
+        setattr(http.client.HTTPConnection, ATTRIBUTE, _send)  # once is enough
+        print("pausing", flush=True)  # noqa: T201
+        os.kill(os.getpid(), signal.SIGSTOP)
+    _send(connection, *body, **how)
+
+
+if __name__ == "__main__":
+    setattr(http.client.HTTPConnection, ATTRIBUTE, _pause_and_send)
+    execute_from_command_line(["manage.py", "run_listeners", *sys.argv[1:]])
