@@ -7,9 +7,9 @@ has been checked: from here on only the death of the process keeps the order fro
 from __future__ import annotations
 
 import http.client
-import os
 import signal
 import sys
+import threading
 from typing import Any
 
 from django.core.management import execute_from_command_line
@@ -22,7 +22,8 @@ def _pause_and_send(connection: http.client.HTTPConnection, *body: Any, **how: A
     if b"POST " in b"".join(getattr(connection, "_buffer", [])):
         setattr(http.client.HTTPConnection, ATTRIBUTE, _send)  # once is enough
         print("pausing", flush=True)  # noqa: T201
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # To this thread: one that is sent to the process may be taken by another, a moment later.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     _send(connection, *body, **how)
 
 

@@ -79,3 +79,18 @@ async def test_whoever_is_not_the_owner_gets_no_order_out(strategy, broker, told
         await engine.recover(owned)
         await ended()
     assert len(broker.book) == 1
+
+
+async def test_a_touch_that_one_sees_who_has_just_lost_the_user_is_exited_by_the_owner(
+    strategy, broker, told
+):
+    """The price is back before the owner looks: what was seen must not be lost with who saw it."""
+    gate, owned = Gate(), {strategy.user_id}
+    gate.is_open = False
+    async with running(broker, told, owned=lambda: owned, fence=gate) as former:
+        former.monitor.on_ticks(strategy.user_id, [tick("1499.00"), tick("1600.00")])
+        await eventually_async(Exit.objects.aexists)
+        async with running(broker, told) as owner:
+            owner.monitor.on_ticks(strategy.user_id, [tick("1600.00")])
+            await ended()
+    assert len(broker.book) == 1

@@ -73,6 +73,16 @@ def test_its_owner_is_told_until_the_row_is_in_order(strategy, bad, column, valu
     assert alert.closed_at is not None
 
 
+def test_what_another_process_told_of_its_users_stays(strategy, bad):
+    poison(bad, "quantity", 0)
+    UnarmedNews(HandClock()).tell(armed_stops()[1], {bad.user_id})
+    news = UnarmedNews(HandClock())
+    news.tell([], {bad.user_id + 1})
+    assert Alert.objects.get().closed_at is None
+    news.tell([], {bad.user_id, bad.user_id + 1})
+    assert Alert.objects.get().closed_at is not None
+
+
 def test_news_that_cannot_be_written_are_told_with_the_next_reading(bad, monkeypatch):
     news = UnarmedNews(HandClock())
     poison(bad, "quantity", 0)
