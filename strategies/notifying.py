@@ -20,6 +20,7 @@ from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from strategies import deliveries
 from strategies.channels import Channel, ChannelError, PageChannel
+from strategies.switches import mode_unasked
 from strategies.telling import Telling
 
 logger = logging.getLogger(__name__)
@@ -86,11 +87,13 @@ class Notifier:
 
         A body without an id is no row: it comes while the database fails, and goes out without it.
         """
-        self._page.tell_now(user_id, dict(body))
         if body.get("id"):
+            self._page.tell_now(user_id, dict(body))
             self._call(self._wake.set)
-        else:
-            self._call(lambda: self._alarm(Telling(user_id, f"user {user_id}", dict(body))))
+            return
+        alarm = {"mode": mode_unasked(), **body}
+        self._page.tell_now(user_id, alarm)
+        self._call(lambda: self._alarm(Telling(user_id, f"user {user_id}", alarm)))
 
     def commit(self, user_id: int, unit: Callable[[], Mapping[str, Any] | None], otherwise: str) -> None:
         """Commit an alert in the notifier's own thread and announce it; returns at once.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from marketdata.domain.orders import RejectReason
 from strategies.domain.exits import ExitState, OrderState
+from strategies.domain.sentences import refused_text
 from strategies.models import Exit, ExitOrder, Strategy
 
 _PAISA = Decimal("0.01")
@@ -62,25 +64,39 @@ def sentence(row: Exit, orders: list[ExitOrder]) -> str:
     if row.state == ExitState.ABORTED or row.concern:
         return row.concern or "No order was needed."
     filled = [order for order in orders if order.filled_quantity]
+    total = sum(order.filled_quantity for order in filled)
     if row.state == ExitState.DONE:
-        return "Filled: " + ", ".join(_fill(order) for order in filled) + "."
+        return _done(filled, is_whole=total >= row.quantity)
     if filled:
-        total = sum(order.filled_quantity for order in filled)
         return f"Partly filled: {total} of {row.quantity} ({', '.join(_fill(order) for order in filled)})."
     return _waiting(orders[-1]) if orders else "Triggered: reading the position."
 
 
+def _done(filled: list[ExitOrder], *, is_whole: bool) -> str:
+    if not filled:
+        return "The position was already closed: no order of this exit was filled."
+    rest = "" if is_whole else " The rest of the position was already closed."
+    return "Filled: " + ", ".join(_fill(order) for order in filled) + "." + rest
+
+
 def _waiting(order: ExitOrder) -> str:
+    """Say how an exit stands of which nothing is filled, by its last order."""
+    if order.state == OrderState.REJECTED:
+        reason = RejectReason(order.reject_reason) if order.reject_reason else None
+        return refused_text(reason, order.message)
     words = {
         OrderState.PLANNED: "Triggered: about to send the order.",
         OrderState.SENDING: "Sending the order.",
         OrderState.UNKNOWN: "Sent, not confirmed by the broker.",
         OrderState.ACKED: "Accepted by the broker, not filled yet.",
         OrderState.LIVE: "At the exchange, not filled yet.",
-        OrderState.CANCELLING: "Being cancelled.",
-        OrderState.REJECTED: f"Refused by the broker: {order.message}",
+        OrderState.CANCELLING: "Being cancelled at the exchange, not filled yet.",
+        OrderState.CANCELLED: "Cancelled, nothing filled.",
+        OrderState.VOID: "The order was not sent yet.",
+        OrderState.LOST: "Sent, but the broker does not show it: it is looked for until the day ends.",
+        OrderState.FILLED: "Filled at the broker, quantity not known yet.",
     }
-    return words.get(OrderState(order.state), "Triggered: about to send the order.")
+    return words[OrderState(order.state)]
 
 
 def _fill(order: ExitOrder) -> str:

@@ -53,3 +53,8 @@ def mode_of(account: BrokerAccount, strategy: Strategy | None = None) -> str:
         return "simulator"
     is_live = settings.LIVE_TRADING and account.live and (strategy is None or strategy.live)
     return "LIVE" if is_live else "no orders"
+
+
+def mode_unasked() -> str:
+    """Return the same word where no account can be asked: money may move, or surely does not."""
+    return "maybe LIVE" if settings.LIVE_TRADING else ""

@@ -27,10 +27,12 @@ REASONS: Mapping[RejectReason, str] = {
         "The shares are not there to be sold: bought yesterday and not delivered yet, pledged, or sold already."
     ),
     RejectReason.BAND: "The price is outside the range in which the exchange takes orders now.",
+    RejectReason.TICK: "The price is not a multiple of the contract's tick size.",
     RejectReason.LOT: "The quantity is not a whole number of lots.",
     RejectReason.FREEZE: "The quantity is above what the exchange takes in one order.",
     RejectReason.NO_MARKET: "The exchange takes no market orders in this contract now.",
     RejectReason.BAN: "The contract is banned, suspended or halted.",
+    RejectReason.RATE: "Too many requests were sent within a second or a minute.",
     RejectReason.DAY_LIMIT: "The account's number of orders for today is used up.",
 }
 

@@ -88,7 +88,7 @@ function alertPerson(body) {
   if (body.urgency || !body.level) desktop.show(body);
   if (body.id) return;
   const line = document.querySelector("#alert");
-  setText(line.querySelector("[data-alert-text]"), [body.symbol, body.text].filter(Boolean).join(": "));
+  setText(line.querySelector("[data-alert-text]"), [body.mode, body.symbol, body.text].filter(Boolean).join(": "));
   line.hidden = false;
 }
 

@@ -202,12 +202,14 @@ async def _gets_through(pipe: Pipe, telling: Telling) -> bool:
     return True
 
 
-async def test_an_alarm_needs_no_database(user, pages, phone):
+async def test_an_alarm_needs_no_database(user, pages, phone, settings):
+    settings.LIVE_TRADING = True
     async with running(pages, phone) as made:
         Journal(_Announcer(made), SystemClock(), random.Random(1), lambda _: None).alarm(
             user.pk, "The database cannot be written."
         )
         await eventually_async(lambda: phone.posts, 2)
+    assert phone.titles == ["Tickguard: maybe LIVE · something failed"]
     assert "cannot be written" in phone.posts[0]["message"]
     assert [body["text"] for _, _, body in pages.told] == ["The database cannot be written."]
     assert not await Alert.objects.aexists()
