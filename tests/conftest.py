@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -18,6 +19,16 @@ from tests.support.house import House, open_house
 from tests.support.postgres import NOT_HERE, PROGRAMS, PrivatePostgres, private_postgres
 from tests.support.simulator import RunningSimulator, start_simulator
 from tests.support.valkey import PrivateValkey, private_valkey
+
+# A machine that does other work beside is slow now and then; that says nothing of the code.
+hypothesis.settings.register_profile(
+    "shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+# For a night: PYTEST_ARGS="--hypothesis-profile=thorough --timeout=0".
+hypothesis.settings.register_profile(
+    "thorough", hypothesis.settings.get_profile("shared"), max_examples=5_000
+)
+hypothesis.settings.load_profile("shared")
 
 TOKENS = {"NSE:INFY": "408065", "NSE:RELIANCE": "738561", "NSE:SBIN": "779521"}
 
