@@ -9,10 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections, connections
+from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from marketdata.hanging import HangGuard
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+HANG_S = 10.0
+"""Nothing here asks a database for work of more than a moment."""
 
 
 def db_unit(unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -28,20 +34,41 @@ def db_unit(unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 class DatabaseThread:
-    """One thread and one connection for one purpose, so that nobody waits for another's query."""
+    """One thread and one connection for one purpose, so that nobody waits for another's query.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: Of the thread.
+        lock_wait_s: How long SQLite waits for another's lock before it raises; None: as it is set.
+        hang_s: After this long without an answer the connection to a server is cut, and the unit raises.
+
+    """
+
+    def __init__(self, name: str, *, lock_wait_s: float | None = None, hang_s: float = HANG_S) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._guard = HangGuard(name, hang_s)
+        self._lock_wait_s = lock_wait_s
 
     async def run(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``unit`` in the thread; raises what it raises."""
-        call = partial(db_unit, unit, *args, **kwargs)
+        call = partial(self._guarded, partial(unit, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
         """Finish what was begun, drop the rest, and close the thread's connection."""
         self._pool.submit(connections.close_all)
         self._pool.shutdown(wait=True)
+        self._guard.close()
+
+    def _guarded(self, unit: Callable[[], T]) -> T:
+        database = connections[DEFAULT_DB_ALIAS]
+        with self._guard.watching(database):
+            return db_unit(self._patiently, database, unit)
+
+    def _patiently(self, database: BaseDatabaseWrapper, unit: Callable[[], T]) -> T:
+        if self._lock_wait_s is not None and database.vendor == "sqlite":
+            with database.cursor() as cursor:
+                cursor.execute(f"PRAGMA busy_timeout = {int(self._lock_wait_s * 1000)}")
+        return unit()
 
 
 class FairDatabaseThread:

@@ -22,6 +22,9 @@ from strategies.records import trading_day
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+LOCK_WAIT_S = 1.0
+"""A lock that lasts is to be an error while there is time to tell of it."""
+
 COMMIT_RETRY_S = 0.1
 COMMIT_RETRY_MAX_S = 1.0
 FACTS_MAX_AGE_S = 2.0
@@ -56,7 +59,7 @@ class Workshop:
         self.permitting = 0  # permits being committed
         self.closing = asyncio.Event()  # nothing more may be sent
         self._desks = desks
-        self._database = database or FairDatabaseThread(DatabaseThread("exit-journal"))
+        self._database = database or FairDatabaseThread(DatabaseThread("exit-journal", lock_wait_s=LOCK_WAIT_S))
         self._known: dict[int, _Known] = {}
 
     def moment(self) -> Moment:

@@ -51,6 +51,7 @@ def closed(strategy: Strategy) -> bool:
     return strategy.status == Strategy.Status.CLOSED
 
 
+@pytest.mark.both_databases
 def test_one_breach_gives_one_filled_order_of_the_right_side(house: House, arm: Arm) -> None:
     control = house.simulator.control
     control.set_price("NSE:INFY", "1500")
@@ -140,6 +141,7 @@ def test_a_lost_reply_is_looked_up_and_not_answered_with_another_order(house: Ho
     assert [order["filled"] for order in orders(house)] == [10]
 
 
+@pytest.mark.both_databases
 def test_killed_and_started_again_it_finishes_what_it_began(house: House, arm: Arm) -> None:
     control = house.simulator.control
     control.set_price("NSE:INFY", "1500")

@@ -22,33 +22,51 @@ IS_MISSING = ON_POSTGRES and PROGRAMS is None
 """PostgreSQL was asked for and is not installed: no test of this run can run."""
 
 
-ELSEWHERE = ("test_page.py", "test_price_walks.py", "test_whole_house_")
-"""Files whose tests are about the page or the demo: the database makes no difference to them."""
+ALIKE = (
+    "test_admin.py", "test_health.py", "test_importing.py", "test_live_", "test_manager.py",
+    "test_postgres_support.py", "test_database_thread.py",
+    "test_run_listeners.py", "test_storage.py",
+)  # fmt: skip
+"""Files of slow tests that only read and write rows, or that choose their databases themselves."""
+
+
+_servers: list[PrivatePostgres] = []
+
+
+def server() -> PrivatePostgres:
+    """Return the PostgreSQL of this test run, for a test that is ``only_postgres``."""
+    [running] = _servers
+    return running
 
 
 def prepare(scratch: Path) -> str:
     """Return the ``DATABASE_URL`` of this test run; a server for it runs until the run ends."""
     if IS_MISSING or not ON_POSTGRES:
         return f"sqlite:///{scratch / 'tests.sqlite3'}"
-    server = PrivatePostgres(durable=False)
-    atexit.register(_close, server, os.getpid())
-    return server.url("tickguard")
+    started = PrivatePostgres(durable=False)
+    _servers.append(started)
+    atexit.register(_close, started, os.getpid())
+    return started.url("tickguard")
 
 
 def is_wanted(item: pytest.Item) -> bool:
     """Tell whether a test is to run on the chosen database: each has tests of its own."""
     if not ON_POSTGRES:
         return item.get_closest_marker("only_postgres") is None
-    return is_worth_repeating(item) and item.get_closest_marker("only_sqlite") is None
+    return _is_worth_repeating(item) and item.get_closest_marker("only_sqlite") is None
 
 
-def is_worth_repeating(item: pytest.Item) -> bool:
-    """Tell whether a test says something else on another database: it uses one, and is no page test."""
+def _is_worth_repeating(item: pytest.Item) -> bool:
+    """Tell whether a test has more to say: integration tests that use a database, and those marked."""
+    if any(item.get_closest_marker(name) for name in ("both_databases", "only_postgres")):
+        return True
+    folders = item.path.parts
+    if "integration" not in folders or "logins" in folders or item.path.name.startswith(ALIKE):
+        return False
     fixtures = set(getattr(item, "fixturenames", ()))
-    uses_it = bool(fixtures & {"db", "transactional_db"}) or item.get_closest_marker("django_db") is not None
-    return uses_it and not item.path.name.startswith(ELSEWHERE)
+    return bool(fixtures & {"db", "transactional_db"}) or item.get_closest_marker("django_db") is not None
 
 
-def _close(server: PrivatePostgres, owner: int) -> None:
+def _close(started: PrivatePostgres, owner: int) -> None:
     if os.getpid() == owner:  # not in a child that was forked
-        server.close()
+        started.close()

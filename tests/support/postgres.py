@@ -101,6 +101,10 @@ class PrivatePostgres:
         return (self.folder / "log").read_text(errors="replace")
 
     @property
+    def is_running(self) -> bool:
+        return self._server is not None and self._server.poll() is None
+
+    @property
     def pid(self) -> int:
         """The process id of the running server (its postmaster)."""
         assert self._server is not None, "not started"
@@ -149,6 +153,8 @@ class PrivatePostgres:
 
     def thaw(self) -> None:
         """Let it go on after :meth:`freeze`."""
+        if self._server is None:
+            return
         for pid in (*_children(self.pid), self.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
