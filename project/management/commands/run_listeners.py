@@ -39,8 +39,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, worker: str, **options: Any) -> None:
         lock, name = self._claim(worker)
         try:
-            look_at_storage()
-            asyncio.run(self._run(name))
+            asyncio.run(self._run(name, look_at_storage()))
         except BadTarget as exc:
             raise CommandError(str(exc)) from exc
         finally:
@@ -56,23 +55,24 @@ class Command(BaseCommand):
         except OSError as exc:
             raise CommandError(f"LOCK_DIR={settings.LOCK_DIR} cannot be used: {exc}") from exc
 
-    async def _run(self, worker: str) -> None:
+    async def _run(self, worker: str, cautions: list[storage.Trouble]) -> None:
         clock = SystemClock()
         house = House(worker, clock)
+        for caution in cautions:
+            logger.warning("%s", caution)
         with stop_on_signal() as stop, display(worker, clock, self.stdout.write) as shown:
             self.stdout.write(f"listeners of {worker} are running; stop with Ctrl-C or SIGTERM")
             await house.run(stop, shown.show)
         self.stdout.write("listeners stopped")
 
 
-def look_at_storage() -> None:
-    """Refuse a database that may forget what it committed; towards a simulator only say so."""
+def look_at_storage() -> list[storage.Trouble]:
+    """Refuse a database that may forget what it committed; return what is only to be said."""
     found = storage.troubles()
     connection.close()  # the work is done in threads, on connections of their own
     if refusals := [str(trouble) for trouble in found if trouble.is_refusal]:
         raise CommandError(" ".join(refusals))
-    for trouble in found:
-        logger.warning("%s", trouble)
+    return found
 
 
 @contextmanager
