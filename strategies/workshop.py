@@ -59,7 +59,9 @@ class Workshop:
         self.permitting = 0  # permits being committed
         self.closing = asyncio.Event()  # nothing more may be sent
         self._desks = desks
-        self._database = database or FairDatabaseThread(DatabaseThread("exit-journal", lock_wait_s=LOCK_WAIT_S))
+        self._database = database or FairDatabaseThread(
+            DatabaseThread("exit-journal", lock_wait_s=LOCK_WAIT_S)
+        )
         self._known: dict[int, _Known] = {}
 
     def moment(self) -> Moment:
