@@ -104,7 +104,8 @@ async def test_a_commit_whose_outcome_is_unknown_is_looked_up_and_never_assumed(
             engine.monitor.on_ticks(account.user_id, [tick("1499.00")])
             await eventually_async(lambda: cutter.lost + cutter.unheard >= 50, 60)
             cutter.share = 0.0
-            rows = await eventually_async(settled, 60)
+            await eventually_async(settled, 60)
+    rows = await settled()
     sent = Counter(order.tag for order in broker.book.values())
     assert set(sent.values()) == {1}
     assert len(broker.book) <= len(strategies) == len(rows)
