@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from typing import Protocol, TypeVar
 
 from marketdata.domain.clock import Clock
@@ -137,7 +138,6 @@ class AccountDesk:
         gateway: OrderGateway,
         clock: Clock,
         limits: OrderLimits = CAUTIOUS,
-        used_today: int = 0,
         calls: BrokerCalls | None = None,
     ) -> None:
         self._gateway = gateway
@@ -145,7 +145,8 @@ class AccountDesk:
         self._calls: BrokerCalls = calls or BrokerThreads()
         self.turns = Turns(Pace(limits), clock)
         self._pace = Pace(limits)
-        self.cap = DayCap(limits, used_today)
+        self.cap = DayCap(limits)
+        self._day: date | None = None
         self.heard: dict[str, OrderSnapshot] = {}
         self._last: AccountRead | None = None
         self._next_read = float("-inf")  # monotonic
@@ -207,6 +208,12 @@ class AccountDesk:
         finally:
             self._quotes_wanted -= wanted
         self._quotes.update({symbol: (quote, now) for symbol, quote in quotes.items()})
+
+    def begin_day(self, today: date, used: int) -> None:
+        """Forget what was of an earlier day; ``used``: order requests of ``today`` so far."""
+        if self._day != today:
+            self._day, self.cap.used = today, used
+            self.heard.clear()
 
     def hear(self, update: OrderSnapshot) -> None:
         """Keep an order update: what it says is not believed, but it may show that a book is stale."""
@@ -286,6 +293,7 @@ class AccountDesk:
     def take_over(self, before: AccountDesk) -> None:
         """Go on where the desk with the credentials of before was: the limits are the account's."""
         self.turns, self._pace, self.cap, self.heard = before.turns, before._pace, before.cap, before.heard
+        self._day = before._day
 
     def close(self) -> None:
         """Let go of whatever waits."""
@@ -323,18 +331,13 @@ class AccountDesks:
         self._desks: dict[int, tuple[BrokerConfig, AccountDesk]] = {}
         self._retired: list[AccountDesk] = []
 
-    def desk(self, config: BrokerConfig, used_today: int = 0) -> AccountDesk:
+    def desk(self, config: BrokerConfig) -> AccountDesk:
         """Return the desk of an account with these credentials."""
         known = self._desks.get(config.account_id)
         if known is not None and known[0] == config:
             return known[1]
-        desk = AccountDesk(
-            self._make_gateway(config),
-            self._clock,
-            self._limits(config.broker),
-            used_today,
-            self._make_calls(),
-        )
+        limits = self._limits(config.broker)
+        desk = AccountDesk(self._make_gateway(config), self._clock, limits, self._make_calls())
         if known is not None:
             desk.take_over(known[1])
             self._retired.append(known[1])  # what it has under way ends in peace

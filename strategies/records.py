@@ -93,20 +93,22 @@ def load(exit_id: int) -> ExitTask:
     """Return one exit as it stands."""
     row = Exit.objects.select_related("strategy__account", "strategy__instrument").get(pk=exit_id)
     strategy = row.strategy
+    orders = tuple(order_record(order) for order in row.orders.order_by("id"))
     record = ExitRecord(
         id=row.pk,
         state=ExitState(row.state),
         quantity=row.quantity,
         symbol=strategy.symbol,
         product=strategy.product,
-        is_long=strategy.position != Strategy.Position.SOLD,
+        # Once it is out of its position a strategy no longer tells which side that was.
+        is_long=orders[0].side is Side.SELL if orders else strategy.position != Strategy.Position.SOLD,
         day=trading_day(row.created_at.timestamp()),
         version=row.version,
         loss_rate=int(row.quantity * (row.trigger_price or strategy.entry_price or 0)) // 100,
         terms=_terms(strategy),
         resumed_at=_seconds(row.resumed_at),
         concern=row.concern,
-        orders=tuple(order_record(order) for order in row.orders.order_by("id")),
+        orders=orders,
     )
     return ExitTask(record, strategy.user_id, strategy.account_id)
 

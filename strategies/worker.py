@@ -34,6 +34,7 @@ from strategies.domain.events import (
     TakeTurn,
     Tell,
     TurnGiven,
+    Unanswered,
     Unopened,
     Unread,
     Woken,
@@ -191,7 +192,24 @@ class ExitWorker:
         if self._may_not_send():  # the process ends: write down that nothing was sent
             return WriteResult(Outcome.NOT_SENT, message="stopped before it was sent")
         self._wire = None
-        return await desk.send(wire)
+        sending = asyncio.create_task(desk.send(wire))
+        await self._tell_when_unanswered(sending, task)
+        return await sending
+
+    async def _tell_when_unanswered(self, sending: asyncio.Task[WriteResult], task: ExitTask) -> None:
+        """Tell a person of a reply that takes long: until it comes nobody knows."""
+        waiting = asyncio.create_task(self._shop.clock.sleep(TELL_AFTER_S))
+        await asyncio.wait({sending, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if sending.done():
+            return
+        latest = await self._current()
+        event = Unanswered(self._shop.moment())
+        after, commands = step(State(latest.record, self._memory), event)
+        try:
+            await self._commit(latest, after, event, commands)
+        except Exception:  # what matters is the reply
+            logger.exception("exit %s: could not tell that the broker is slow to answer", task.record.id)
 
     def _may_not_send(self) -> bool:
         return self._shop.closing.is_set() or self._is_forbidden
@@ -274,7 +292,7 @@ class ExitWorker:
             book=read.orders,
             positions=read.positions,
             trades=read.trades if wanted.trades else None,
-            heard=desk.heard,
+            heard=dict(desk.heard) if wanted.trades else {},
             known=await self._known(task, at.today) if wanted.trades else (),
             around=around,
             quote=quote,

@@ -106,7 +106,8 @@ class Workshop:
         if known is None or now - known.read_at > FACTS_MAX_AGE_S:
             today = trading_day(self.clock.time())
             facts = await self.db(partial(records.account_facts, account_id, today), lane)
-            desk = self._desks.desk(facts.config, facts.sent_today)
+            desk = self._desks.desk(facts.config)
+            desk.begin_day(today, facts.sent_today)
             known = self._known[account_id] = _Known(desk, now, facts.config.client_id)
         await known.desk.confirm_owner(known.client_id)
         return known.desk

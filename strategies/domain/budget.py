@@ -79,7 +79,7 @@ class Pace:
 class DayCap:
     """The broker's limit of a day; cancels are not counted by it."""
 
-    def __init__(self, limits: OrderLimits, used: int) -> None:
+    def __init__(self, limits: OrderLimits, used: int = 0) -> None:
         self._limit = limits.per_day
         self.used = used
 

@@ -108,6 +108,13 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """An order is on its way and its reply takes long."""
+
+    at: Moment
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """The one place request of an order ended like this."""
 
@@ -124,7 +131,7 @@ class CancelAnswered:
     tag: str
 
 
-Event = Woken | TurnGiven | Seen | Unread | Opened | Unopened | Written | CancelAnswered
+Event = Woken | TurnGiven | Seen | Unread | Opened | Unopened | Unanswered | Written | CancelAnswered
 
 # --- What is asked for --------------------------------------------------------------------
 

@@ -214,6 +214,7 @@ class Memory:
         covered: Other orders leave no room for ours.
         hold: Why nothing is sent now, whatever a new try may do: a switch, a closed market.
         asked: What a person has to decide.
+        is_unanswered: The reply to the order that is being sent takes long.
         limit_checked: When a queued order was last held against the circuit limits.
 
     """
@@ -226,6 +227,7 @@ class Memory:
     covered: Trouble | None = None
     hold: str = ""
     asked: str = ""
+    is_unanswered: bool = False
     limit_checked: float | None = None
 
 

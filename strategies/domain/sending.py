@@ -42,6 +42,7 @@ def not_sent(state: State, at: Moment, why: str) -> Step:
 
 def written(state: State, at: Moment, tag: str, result: WriteResult) -> Step:
     """Take the outcome of the one place request."""
+    state = state.remembering(is_unanswered=False)
     order = state.record.order(tag)
     if order is None:
         return state, (AT_ONCE,)

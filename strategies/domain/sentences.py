@@ -73,7 +73,9 @@ def _too_much(record: ExitRecord) -> str:
 
 def _unknown(state: State) -> str:
     for order in state.record.orders:
-        if order.state is OrderState.UNKNOWN:
+        if order.state is OrderState.UNKNOWN or (
+            order.state is OrderState.SENDING and state.memory.is_unanswered
+        ):
             absence = state.memory.absences.get(order.tag)
             doubt = f" It cannot be ruled out: {absence.doubt}." if absence and absence.doubt else ""
             return (
@@ -115,6 +117,7 @@ def _open_order(order: OrderRecord, at: Moment) -> str:
             f"Locked at the circuit limit: nobody takes the other side. Order {order.broker_order_id or order.tag} "
             "waits in the exchange's queue at the limit price."
         )
-    if order.state in (OrderState.ACKED, OrderState.LIVE) and sent is not None and at.time - sent > RESTING_S:
+    is_old = sent is not None and not 0 <= at.time - sent <= RESTING_S
+    if order.state in (OrderState.ACKED, OrderState.LIVE) and is_old:
         return f"The exit order {order.broker_order_id} is at the exchange, not filled yet."
     return ""

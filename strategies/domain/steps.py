@@ -23,6 +23,7 @@ from strategies.domain.events import (
     TakeTurn,
     Tell,
     TurnGiven,
+    Unanswered,
     Unopened,
     Unread,
     Woken,
@@ -33,7 +34,7 @@ from strategies.domain.folding import doubted, fold, moved
 from strategies.domain.ordering import HUMAN_POLL_S, POLL_S, plan_order
 from strategies.domain.pricing import is_locked
 from strategies.domain.record import Moment, OrderRecord, State, again
-from strategies.domain.sending import RETRY_S, is_fresh, not_sent, opened, written
+from strategies.domain.sending import AT_ONCE, RETRY_S, is_fresh, not_sent, opened, written
 from strategies.domain.sentences import TELL_AFTER_S, concern
 from strategies.domain.trying import DAY_ENDED, Ask, Go, Later, due_for_reprice, next_try
 
@@ -78,6 +79,8 @@ def _handle(state: State, event: Event) -> Step:  # noqa: PLR0911 - one case for
             return opened(state, at, tag)
         case Unopened(at, _, why):
             return not_sent(state, at, why)
+        case Unanswered():
+            return state.remembering(is_unanswered=True), (AT_ONCE,)
         case Written(at, tag, result):
             return written(state, at, tag, result)
         case CancelAnswered():

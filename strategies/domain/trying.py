@@ -71,7 +71,8 @@ def due_for_reprice(record: ExitRecord, at: Moment) -> OrderRecord | None:
             continue
         attempts = len(_counted(record, [o for o in record.orders if o.slice_no == order.slice_no]))
         patience = REPRICE_S[min(attempts, len(REPRICE_S)) - 1]
-        if attempts < MAX_ATTEMPTS and at.time - order.sent_at >= patience:
+        # A clock that was set back must not make an order rest for as long again.
+        if attempts < MAX_ATTEMPTS and not 0 <= at.time - order.sent_at < patience:
             return order
     return None
 

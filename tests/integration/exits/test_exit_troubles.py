@@ -229,3 +229,17 @@ async def test_stopping_lets_a_request_in_hand_finish(strategy, broker, told):
         engine.monitor.on_ticks(strategy.user_id, [tick("1499.00")])
         await eventually_async(lambda: seen, 5)
     assert (await ExitOrder.objects.aget()).state in ("acked", "filled", "live")
+
+
+async def test_a_broker_that_is_slow_to_answer_is_told_of(strategy, broker, told):
+    release = threading.Event()
+    broker.before_place = lambda: release.wait(20)
+    async with running(broker, told) as engine:
+        try:
+            engine.monitor.on_ticks(strategy.user_id, [tick("1499.00")])
+            await eventually_async(lambda: any("has not confirmed it" in text for text in told.alerts()), 4)
+            assert (await ExitOrder.objects.aget()).state == "sending"
+        finally:
+            release.set()
+        await ended()
+    assert len(broker.book) == 1
