@@ -112,12 +112,13 @@ def _open_order(order: OrderRecord, at: Moment) -> str:
                 "confirmed that. No other order is sent before it has."
             )
         return ""
-    if order.is_queued:
+    is_there = order.state in (OrderState.ACKED, OrderState.LIVE)
+    if order.is_queued and is_there:
         return (
             f"Locked at the circuit limit: nobody takes the other side. Order {order.broker_order_id or order.tag} "
             "waits in the exchange's queue at the limit price."
         )
     is_old = sent is not None and not 0 <= at.time - sent <= RESTING_S
-    if order.state in (OrderState.ACKED, OrderState.LIVE) and is_old:
+    if is_there and is_old:
         return f"The exit order {order.broker_order_id} is at the exchange, not filled yet."
     return ""
