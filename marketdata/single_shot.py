@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from marketdata import crashpoints
 from marketdata.clock import SystemClock
 from marketdata.domain.errors import BrokerRejected, BrokerUnavailable
 from marketdata.domain.orders import Outcome, RejectReason, WriteResult
@@ -108,6 +109,7 @@ class SingleShot:
                 if (late := _monotonic() - not_after) > 0:
                     return not_sent(f"held up: it was to leave {late:.1f} s ago, and was not sent")
                 self._connection.endheaders(self._body)  # the first byte leaves here
+                crashpoints.passing("CP7" if self._method == "POST" else "CP11")
                 status, reply = self._reply()
         except (OSError, http.client.HTTPException, ValueError) as exc:
             # Some of the request may have arrived, and all of it may have.

@@ -23,7 +23,6 @@ from marketdata.domain.orders import (
     WriteResult,
 )
 from marketdata.ports import BrokerConfig, OrderGateway, OrderWire
-from strategies import crashpoints
 from strategies.domain.budget import DayCap, Pace
 
 T = TypeVar("T")
@@ -47,6 +46,9 @@ READERS, WRITERS = 2, 10
 
 SEND_WITHIN_S = 0.5
 """How long after the permit the request may still leave. Later, the process was paused: refuse."""
+
+PERMIT_WITHIN_S = 5.0
+"""The same from before the permit's commit: a process that was paused in it cannot tell when it ended."""
 
 
 class BrokerCalls(Protocol):
@@ -261,10 +263,18 @@ class AccountDesk:
         self._pace.release()
         wire.close()
 
-    async def send(self, wire: OrderWire) -> WriteResult:
-        """Send what is prepared, once, right after its permit was committed."""
+    async def send(self, wire: OrderWire, permit_began: float) -> WriteResult:
+        """Send what is prepared, once, right after its permit was committed.
+
+        Args:
+            wire: What ``open`` returned.
+            permit_began: When that commit was begun (monotonic).
+
+        """
         self.cap.used += 1
-        return await self._leave(wire, wire.send)
+        return await self._leave(
+            wire, lambda not_after: wire.send(min(not_after, permit_began + PERMIT_WITHIN_S))
+        )
 
     async def cancel(self, order_id: str) -> WriteResult:
         """Ask for one order to be cancelled. Raises ``BrokerError`` when nothing was sent."""
@@ -310,7 +320,6 @@ class AccountDesk:
         positions = await self._calls.read(self._gateway.positions)
         self._next_read = began + READ_SPACING_S
         self._last = AccountRead(orders, positions, began_at, began, trades)
-        crashpoints.passing("account read")
 
 
 class AccountDesks:

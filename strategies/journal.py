@@ -13,17 +13,18 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from django.db import transaction
 
+from marketdata.crashpoints import passing
 from marketdata.domain.clock import Clock
 from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.prices import to_rupees
 from marketdata.models import BrokerAccount
 from strategies.alerts import announce, close_alerts, commit_alert
 from strategies.announcing import Announcer
-from strategies.crashpoints import passing
 from strategies.domain.breaches import Intent
 from strategies.domain.events import Command, End, Event, Seen, Tell
 from strategies.domain.exits import ORDER_TRANSITIONS, ExitState, OrderState
@@ -123,6 +124,7 @@ class Journal:
             return old
         _pass(_BEFORE, old, new)
         with transaction.atomic():
+            transaction.on_commit(partial(_pass, _AFTER, old, new))  # before anybody is told
             self._fence.check(task.user_id)
             new = self._claim(old, new)
             row = Exit.objects.select_related("strategy__instrument", "strategy__account").get(pk=old.id)
@@ -134,7 +136,6 @@ class Journal:
             for tell in tells:
                 self._alert(row, tell.kind, tell.text, urgency=_urgency(tell, commands))
             self._after_commit(row)
-        _pass(_AFTER, old, new)
         return new
 
     def _claim(self, old: ExitRecord, new: ExitRecord) -> ExitRecord:
@@ -277,13 +278,15 @@ class Journal:
         return at(self._clock.time())
 
 
-_BEFORE = {OrderState.CANCELLING: "CP10", OrderState.FILLED: "CP13"}
+_BEFORE = {OrderState.FILLED: "CP13", OrderState.CANCELLED: "CP13"}
 _AFTER = {
     OrderState.PLANNED: "CP5",
     OrderState.SENDING: "CP6",
     OrderState.ACKED: "CP9",
-    OrderState.CANCELLING: "CP11",
+    OrderState.LIVE: "CP9",
+    OrderState.CANCELLING: "CP10",
     OrderState.FILLED: "CP14",
+    OrderState.CANCELLED: "CP14",
 }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from django.db import DatabaseError
 
+from marketdata import crashpoints
 from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from strategies import deliveries
@@ -162,6 +163,7 @@ class Notifier:
         error = ""
         try:
             await pipe.tell(tellings)
+            crashpoints.passing("CP16")
         except ChannelError as exc:
             error = str(exc)
             logger.warning("%s could not be told of %d alert(s): %s", pipe.name, len(tellings), error)

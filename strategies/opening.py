@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 
-from strategies import crashpoints
+from marketdata import crashpoints
 from strategies.domain.breaches import Breach, Intent
 from strategies.records import trading_day
 from strategies.spool import Spool

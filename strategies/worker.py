@@ -12,11 +12,12 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 
+from marketdata import crashpoints
 from marketdata.domain.errors import BrokerError
 from marketdata.domain.leasing import NotOwner
 from marketdata.domain.orders import Outcome, Quote, WriteResult
 from marketdata.ports import OrderWire
-from strategies import crashpoints, records
+from strategies import records
 from strategies.accounts import AccountDesk
 from strategies.domain.events import (
     CancelAnswered,
@@ -182,6 +183,7 @@ class ExitWorker:
         wire, desk = self._wire, self._shop.known_desk(task.account_id)
         if wire is None or desk is None or self._may_not_send():
             raise Stopping
+        began = self._shop.clock.monotonic()
         self._shop.permitting += 1
         self.is_permitting = True
         try:
@@ -192,7 +194,7 @@ class ExitWorker:
         if self._may_not_send():  # the process ends: write down that nothing was sent
             return WriteResult(Outcome.NOT_SENT, message="stopped before it was sent")
         self._wire = None
-        sending = asyncio.create_task(desk.send(wire))
+        sending = asyncio.create_task(desk.send(wire, began))
         await self._tell_when_unanswered(sending, task)
         return await sending
 

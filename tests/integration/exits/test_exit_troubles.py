@@ -12,6 +12,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import InternalError, OperationalError
 
+from marketdata import crashpoints
 from marketdata.clock import SystemClock
 from marketdata.domain.orders import Side
 from marketdata.models import BrokerAccount, Subscription
@@ -181,6 +182,28 @@ async def test_a_permit_committed_while_stopping_is_taken_back(strategy, broker,
         closing.add_done_callback(lambda _: release.set())
     assert not broker.book
     assert (await ExitOrder.objects.aget()).state == "void"
+
+
+async def test_a_process_that_was_paused_in_its_permit_sends_nothing_on_it(
+    strategy, broker, told, monkeypatch
+):
+    """Stopped after the commit and before it is told of it, it sees no time pass from then on."""
+    allowed = iter([-1.0, 5.0])
+
+    def pause(name: str) -> None:
+        if name == "CP6":
+            monkeypatch.setattr("strategies.accounts.PERMIT_WITHIN_S", next(allowed))
+
+    crashpoints.install(pause)
+    try:
+        async with running(broker, told) as engine:
+            engine.monitor.on_ticks(strategy.user_id, [tick("1499.95")])
+            await ended()
+    finally:
+        crashpoints.install(None)
+    states = [row.state async for row in ExitOrder.objects.order_by("id")]
+    assert states == ["void", "filled"]
+    assert len(broker.book) == 1
 
 
 async def test_swapped_credentials_send_nothing(strategy, broker, told):
