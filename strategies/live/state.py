@@ -20,6 +20,7 @@ from marketdata.logins import token_life
 from marketdata.models import BrokerAccount, Instrument, Listener, ListenerEvent, Subscription
 from marketdata.subscriptions import watch_holder
 from marketdata.wanted import read_calendar
+from strategies.domain.exits import ExitState
 from strategies.live import words
 from strategies.live.alerts import alert_rows
 from strategies.live.texts import decimals, milliseconds, price_text
@@ -173,6 +174,7 @@ def _exit_row(exit_: Exit) -> Row:
         "trigger": price_text(exit_.trigger_price, tick_size),
         "quantity": exit_.quantity,
         "status": exit_.state,
+        "can_decide": exit_.state == ExitState.NEEDS_HUMAN,
         "state": said.text,
         "tone": said.tone,
         "detail": said.detail,

@@ -14,6 +14,8 @@ urlpatterns = [
     path("strategies/<int:pk>/start/", views.start, name="strategy-start"),
     path("strategies/<int:pk>/stop/", views.stop, name="strategy-stop"),
     path("strategies/<int:pk>/exit/", views.exit_now, name="strategy-exit"),
+    path("exits/<int:pk>/retry/", views.retry_exit, name="exit-retry"),
+    path("exits/<int:pk>/abandon/", views.abandon_exit, name="exit-abandon"),
     path("alerts/acknowledge/", views.acknowledge, name="alerts-acknowledge"),
     path("alerts/<int:pk>/acknowledge/", views.acknowledge, name="alert-acknowledge"),
 ]

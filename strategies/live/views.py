@@ -18,12 +18,12 @@ from django.views.decorators.http import require_GET, require_POST
 from strategies import services
 from strategies.alerts import acknowledge as acknowledge_alert
 from strategies.live import state as page
-from strategies.live import watching
+from strategies.live import watching, words
 from strategies.live.entry import refuse_passed_stop
 from strategies.live.forms import WatchForm
 from strategies.live.prices import read_prices
 from strategies.live.timeline import timeline_of
-from strategies.models import Alert, Strategy
+from strategies.models import Alert, Exit, Strategy
 from strategies.services import StrategyError
 
 Action = Callable[[Strategy, User], Any]
@@ -50,6 +50,7 @@ def live(request: UserRequest) -> HttpResponse:
         "simulated": simulated,
         "many_wait": many_wait,
         "blank": {"decimals": 2},
+        "texts": {"RETRY": words.RETRY, "ABANDON": words.ABANDON},
     }
     return render(request, "live/page.html", context)
 
@@ -83,10 +84,34 @@ def stop(request: UserRequest, pk: int) -> HttpResponse:
 @require_POST
 def exit_now(request: UserRequest, pk: int) -> HttpResponse:
     """Leave a strategy's position at once."""
-    if request.POST.get("confirmed") != "yes":  # without scripts: one page between a slip and an order
+    if not _is_confirmed(request):
         strategy = get_object_or_404(Strategy.objects.select_related("instrument"), pk=pk, user=request.user)
-        return render(request, "live/confirm_exit.html", {"strategy": strategy})
+        return _ask(
+            request,
+            f"Exit {strategy} now?",
+            f"An order to close the whole position of {strategy.symbol} goes to the broker at once. "
+            "It cannot be called back.",
+            "Exit now",
+        )
     return _act(request, pk, lambda row, user: services.exit_now(row, by=user), "Exiting now.")
+
+
+@require_POST
+def retry_exit(request: UserRequest, pk: int) -> HttpResponse:
+    """Have an exit that waits for a person tried again."""
+    row = _own_exit(request, pk)
+    if not _is_confirmed(request):
+        return _ask(request, f"Send the exit of {row.strategy} again?", words.RETRY, "Send again")
+    return _decide(request, row, services.retry_exit, "Trying the exit again.")
+
+
+@require_POST
+def abandon_exit(request: UserRequest, pk: int) -> HttpResponse:
+    """End an exit that waits for a person."""
+    row = _own_exit(request, pk)
+    if not _is_confirmed(request):
+        return _ask(request, f"End the exit of {row.strategy}?", words.ABANDON, "End it")
+    return _decide(request, row, services.abandon_exit, "The exit has ended. The position is yours to close.")
 
 
 @require_POST
@@ -130,6 +155,28 @@ def _act(request: UserRequest, pk: int, action: Action, done: str) -> HttpRespon
     except StrategyError as exc:
         return _answer(request, error=str(exc), strategy=pk)
     return _answer(request, done=done, strategy=pk)
+
+
+def _own_exit(request: UserRequest, pk: int) -> Exit:
+    own = Exit.objects.select_related("strategy__instrument", "strategy__account")
+    return get_object_or_404(own, pk=pk, strategy__user=request.user)
+
+
+def _decide(request: UserRequest, row: Exit, decide: Callable[..., Exit], done: str) -> HttpResponse:
+    try:
+        decide(row, by=request.user)
+    except StrategyError as exc:
+        return _answer(request, error=str(exc), strategy=row.strategy_id)
+    return _answer(request, done=done, strategy=row.strategy_id)
+
+
+def _is_confirmed(request: UserRequest) -> bool:
+    return request.POST.get("confirmed") == "yes"
+
+
+def _ask(request: UserRequest, title: str, text: str, button: str) -> HttpResponse:
+    """Without scripts: one page between a slip and an order."""
+    return render(request, "live/confirm.html", {"title": title, "text": text, "button": button})
 
 
 def _answer(

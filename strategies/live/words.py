@@ -36,6 +36,8 @@ _EVENTS = {
     "stopped": "Stopped: the stop is off",
     "sl_triggered": "Stop touched",
     "exit_asked": "Exit asked for",
+    "retry_asked": "Asked to send the exit again",
+    "exit_abandoned": "Exit ended by you",
     "order_planned": "Exit order prepared",
     "exit_done": "Exit finished",
     "exit_aborted": "Exit ended without an order",
@@ -77,6 +79,16 @@ class Words:
     text: str
     tone: str = QUIET
     detail: str = ""
+
+
+RETRY = (
+    "Look at the broker's order book first. An order whose fate is not known is given up by this, unless the broker "
+    "shows a sign of it: if it is alive all the same, the position is sold twice."
+)
+ABANDON = (
+    "No more orders are sent for this exit, and what is still open at the broker is cancelled. "
+    "The position stays as it is, without a stop, until you close it or start the strategy again."
+)
 
 
 def strategy_words(strategy: Strategy, exit_: Exit | None, feed_trouble: str) -> Words:

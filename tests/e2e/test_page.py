@@ -120,7 +120,7 @@ async def test_exiting_by_hand_asks_first(user: User, strategy: Strategy, web: W
         await expect(guest.page.locator("#clock")).to_contain_text("IST")  # until then a click asks on a page
         row = row_of(guest.page, "Infosys swing")
         await row.get_by_role("button", name="Exit").click()
-        await guest.page.get_by_role("button", name="Keep it").click()
+        await guest.page.get_by_role("button", name="Leave it").click()
         await expect(guest.page.locator("dialog")).to_be_hidden()
         assert not await strategy.exits.aexists()
 
@@ -130,6 +130,27 @@ async def test_exiting_by_hand_asks_first(user: User, strategy: Strategy, web: W
         await expect(row.locator("[data-cell=state]")).to_contain_text("Triggered")
         await expect(guest.page.locator("[data-list=exits]")).to_contain_text("Infosys swing")
         assert await strategy.exits.acount() == 1
+
+
+async def test_an_exit_that_waits_for_a_person_is_sent_again_from_the_page(
+    user: User, strategy: Strategy, web: Web
+) -> None:
+    await sync_to_async(services.exit_now)(strategy)
+    await strategy.exits.aupdate(state="needs_human", concern="The broker refused the exit order.")
+    async with browser() as chromium, visitor(chromium, web.root) as guest:
+        await guest.log_in(user.username, PASSWORD)
+        await expect(guest.page.locator("#clock")).to_contain_text("IST")  # until then a click asks on a page
+        row = guest.page.locator("[data-list=exits] > .line").first
+        await expect(row).to_contain_text("Needs you")
+        await row.get_by_role("button", name="Send again").click()
+        dialog = guest.page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("Send the exit of Infosys swing again?")
+        await expect(dialog).to_contain_text("Look at the broker's order book first.")
+        await dialog.get_by_role("button", name="Send again").click()
+        await expect(dialog).to_be_hidden()
+        await expect(row.locator("[data-cell=note]")).to_be_empty()
+        assert guest.complaints == []
+    assert await strategy.exits.filter(resumed_at__isnull=False).aexists()
 
 
 async def test_a_phone_shows_one_column_without_sideways_scrolling(

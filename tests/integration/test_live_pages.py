@@ -46,7 +46,10 @@ def live_addresses() -> Iterator[tuple[str, bool]]:
     for entry_ in get_resolver("strategies.live.urls").url_patterns:
         assert isinstance(entry_, URLPattern)
         address = str(entry_.pattern).replace("<int:pk>", "{pk}")
-        yield f"/{address}", address.endswith(("start/", "stop/", "exit/", "watch/"))
+        yield (
+            f"/{address}",
+            address.endswith(("start/", "stop/", "exit/", "watch/", "retry/", "abandon/", "acknowledge/")),
+        )
 
 
 ADDRESSES = list(live_addresses())
@@ -172,6 +175,26 @@ def test_exit_now_asks_once_more_and_makes_one_exit(trader: Client, user: User, 
     answers = [trader.post(url, {"confirmed": "yes"}, headers=JSON).json()["ok"] for _ in range(3)]
     assert answers == [True, False, False]
     assert strategy.exits.count() == 1
+
+
+@pytest.mark.parametrize(("decision", "state"), [("retry", "needs_human"), ("abandon", "aborted")])
+def test_an_exit_that_waits_is_decided_on_after_one_more_question(
+    trader: Client, user: User, strategy: Strategy, decision: str, state: str
+) -> None:
+    services.start_strategy(strategy, by=user)
+    services.exit_now(strategy, by=user)
+    row = strategy.exits.get()
+    url = f"/exits/{row.pk}/{decision}/"
+    assert "does not wait" in trader.post(url, {"confirmed": "yes"}, headers=JSON).json()["text"]
+
+    strategy.exits.update(state="needs_human", concern="The broker refused the exit order.")
+    assert b'data-act="retry"' in trader.get("/").content
+    assert trader.post(url).context["title"].startswith(("Send the exit", "End the exit"))
+    assert trader.post(url, {"confirmed": "yes"}, headers=JSON).json()["ok"]
+    row.refresh_from_db()
+    assert row.state == state
+    assert (row.resumed_at is not None) == (decision == "retry")
+    assert row.version == 1
 
 
 def test_the_watch_form_adds_removes_and_explains(

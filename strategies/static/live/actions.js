@@ -35,7 +35,8 @@ async function post(form) {
 function confirmed(form) {
   const dialog = document.querySelector("#ask");
   const name = form.closest("[data-id]").querySelector("[data-cell=name]").textContent;
-  dialog.querySelector("#ask-title").textContent = `Exit ${name} now?`;
+  dialog.querySelector("#ask-title").textContent = form.dataset.title.replace("…", name);
+  dialog.querySelector("[value=yes]").textContent = form.dataset.yes;
   dialog.querySelector("[data-ask-text]").textContent = form.dataset.ask;
   dialog.returnValue = "";
   dialog.showModal();

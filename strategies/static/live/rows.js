@@ -68,6 +68,11 @@ function buttons(element, row) {
   }
 }
 
+function decisions(element, row) {
+  element.querySelector(".decide").hidden = !row.can_decide;
+  for (const form of element.querySelectorAll("form[data-act]")) form.action = `/exits/${row.id}/${form.dataset.act}/`;
+}
+
 function watched(element, row, desk) {
   const cell = cells(element);
   setText(cell.symbol, row.symbol);
@@ -86,6 +91,7 @@ function exit(element, row, desk) {
   setText(cell.state, row.state);
   setData(cell.state, "tone", row.tone);
   setText(cell.detail, row.detail);
+  decisions(element, row);
 }
 
 function listener(element, row, desk) {
