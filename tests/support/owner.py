@@ -12,7 +12,8 @@ from django.db import DatabaseError
 
 django.setup()
 
-from tests.support.leasing import QUICK, holdings  # noqa: E402 - models need Django set up
+from marketdata.database import db_unit  # noqa: E402 - models need Django set up
+from tests.support.leasing import QUICK, holdings  # noqa: E402
 
 
 def main(folder: Path) -> None:
@@ -20,7 +21,7 @@ def main(folder: Path) -> None:
     owned, count = holdings(folder, "other"), -1
     while True:
         with suppress(DatabaseError):
-            owned.look()
+            db_unit(owned.look)
         if len(owned.users) != count:
             count = len(owned.users)
             print(f"owns {count}", flush=True)  # noqa: T201
