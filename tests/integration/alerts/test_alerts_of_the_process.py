@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from marketdata.models import BrokerAccount, Instrument, Listener
 from strategies.alerts import commit_alert
-from strategies.models import Alert, AlertDelivery
+from strategies.models import Alert, AlertDelivery, StrategyEvent
+from strategies.services import start_strategy
+from tests.support.exits import make
+from tests.support.house import House
 from tests.support.processes import manage
 from tests.support.sink import Sink, sink
 from tests.support.waiting import eventually
 
+INFY = "NSE:INFY"
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -62,11 +69,52 @@ def test_without_targets_it_says_once_that_only_the_page_tells(db: None, env: di
     assert process.output.count("ALERT_URLS is not set") == 1
 
 
-def test_a_bad_target_stops_it_in_one_line(db: None, env: dict[str, str]) -> None:
+def test_a_bad_target_stops_it_in_plain_words(db: None, env: dict[str, str]) -> None:
     with manage(
         "run_listeners", env={**env, "ALERT_URLS": f"{env['ALERT_URLS']} tgram://a-token"}
     ) as process:
         assert process.wait(30) == 1
-    [line] = process.lines
-    assert "ALERT_URLS: target 2 of 2 cannot be used" in line
-    assert "token" not in line
+    assert "ALERT_URLS: target 2 of 2 cannot be used" in process.lines[-1]
+    assert "Traceback" not in process.output
+    assert "token" not in process.output
+
+
+@pytest.mark.timeout(120)
+def test_an_exit_nobody_confirms_is_told_of_within_two_seconds_and_its_end_too(
+    house: House, account: BrokerAccount, phone: Sink
+) -> None:
+    house.env = {**house.env, "ALERT_URLS": phone.url}
+    control = house.simulator.control
+    house.import_instruments()
+    control.set_price(INFY, "1500.00")
+    control.set_position(account.client_id, INFY, "MIS", 10)
+    instrument = Instrument.objects.get(exchange="NSE", tradingsymbol="INFY")
+    start_strategy(make(account, instrument, name="Infosys swing", quantity=10, stop_loss=Decimal(1450)))
+    with house.listeners():
+        eventually(lambda: Listener.objects.filter(state="connected").exists(), 20)
+        control.fault("lost_reply", account=account.client_id)
+        control.fault("hide", account=account.client_id, hide_s=4)
+        control.set_price(INFY, "1449.95")
+        eventually(lambda: "has not confirmed" in str(phone.posts), 10)
+        told_of_doubt = str(phone.posts)
+        eventually(lambda: "Filled: sold 10 @" in str(phone.posts), 20)
+        eventually(lambda: _told("done").count() == 2)  # written down too
+
+    assert "sold" not in told_of_doubt
+    assert phone.titles[0] == "Tickguard: simulator · Infosys swing · needs you"
+    assert _took("needs_human", "order_unknown") <= 2
+    assert _took("done", "exit_done") <= 2
+    assert not Alert.objects.filter(kind="needs_human", closed_at=None).exists()
+
+
+def _told(kind: str) -> QuerySet[AlertDelivery]:
+    return AlertDelivery.objects.filter(alert__kind=kind, delivered_at__isnull=False)
+
+
+def _took(kind: str, event: str) -> float:
+    """Return the seconds from what happened until every channel had the first alert of it."""
+    happened = StrategyEvent.objects.filter(kind=event).latest("pk").at
+    first = _told(kind).earliest("alert_id").alert_id
+    told = _told(kind).filter(alert=first).latest("delivered_at").delivered_at
+    assert told is not None
+    return (told - happened).total_seconds()
