@@ -27,7 +27,7 @@ from strategies.alerts import announce, close_alerts, commit_alert
 from strategies.announcing import Announcer
 from strategies.domain.breaches import Intent
 from strategies.domain.events import Command, End, Event, Seen, Tell
-from strategies.domain.exits import ORDER_TRANSITIONS, ExitState, OrderState
+from strategies.domain.exits import EXIT_TRANSITIONS, ORDER_TRANSITIONS, ExitState, OrderState
 from strategies.domain.ordering import has_room
 from strategies.domain.record import ExitRecord, OrderRecord
 from strategies.domain.tags import new_tag
@@ -140,6 +140,8 @@ class Journal:
 
     def _claim(self, old: ExitRecord, new: ExitRecord) -> ExitRecord:
         """Of all that would change an exit from one version, one does; the row is locked with it."""
+        if new.state is not old.state and new.state not in EXIT_TRANSITIONS[old.state]:
+            raise ValueError(f"exit {old.id}: {old.state.value} does not become {new.state.value}")
         won = Exit.objects.filter(pk=old.id, version=old.version).update(
             version=old.version + 1, state=new.state, concern=new.concern, updated_at=self._now()
         )

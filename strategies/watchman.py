@@ -110,6 +110,12 @@ def _unknown(book: Iterable[OrderSnapshot], known: Collection[str]) -> list[Orde
     return [row for row in book if is_ours(row.tag) and row.tag not in known]
 
 
+def _is_to_be_worked(exit_: WatchedExit, seen: Seen) -> bool:
+    """What is alive after its exit is worked until it has ended: a cancel may have got lost."""
+    is_alive = any(order.is_open for order in exit_.orders)
+    return is_alive or _has_news(exit_, seen) or _has_just_ended(exit_, seen.at)
+
+
 def _has_news(exit_: WatchedExit, seen: Seen) -> bool:
     for order in exit_.orders:
         if order.state in (OrderState.PLANNED, OrderState.VOID):

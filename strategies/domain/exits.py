@@ -46,8 +46,8 @@ _FINAL = frozenset(
 )
 
 _O = OrderState
-_BOOKED = frozenset({_O.LIVE, _O.FILLED, _O.CANCELLED, _O.REJECTED})
-"""What an order may turn out to be when the broker's book shows it."""
+_BOOKED = frozenset({_O.LIVE, _O.CANCELLING, _O.FILLED, _O.CANCELLED, _O.REJECTED})
+"""What an order may become when the broker's book shows it: one shown live may be cancelled in the same step."""
 
 ORDER_TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
     _O.PLANNED: frozenset({_O.SENDING, _O.VOID}),
@@ -55,14 +55,15 @@ ORDER_TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
     _O.SENDING: _BOOKED | {_O.VOID, _O.UNKNOWN, _O.ACKED, _O.LOST},
     _O.UNKNOWN: _BOOKED | {_O.ACKED, _O.LOST},
     # A day that ends takes the book with it: what was open then is looked for no more.
-    _O.ACKED: _BOOKED | {_O.CANCELLING, _O.LOST},
-    _O.LIVE: _BOOKED - {_O.LIVE} | {_O.CANCELLING, _O.LOST},
-    _O.CANCELLING: _BOOKED | {_O.LOST},
+    _O.ACKED: _BOOKED | {_O.LOST},
+    _O.LIVE: _BOOKED - {_O.LIVE} | {_O.LOST},
+    # As long as the book still shows it live, the cancel is asked for again.
+    _O.CANCELLING: _BOOKED - {_O.LIVE, _O.CANCELLING} | {_O.LOST},
     # What ended may still turn out otherwise: a fill that crossed the cancel on the wire, an
     # order that was called refused or absent and is there after all. Nothing cancelled comes
     # back to life, though: a book that says so is an old one.
     _O.CANCELLED: frozenset({_O.FILLED}),
-    _O.REJECTED: frozenset({_O.FILLED, _O.LIVE, _O.CANCELLED}),
+    _O.REJECTED: _BOOKED - {_O.REJECTED},
     _O.LOST: _BOOKED,
     _O.FILLED: frozenset(),
     _O.VOID: frozenset(),

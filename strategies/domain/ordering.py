@@ -72,7 +72,8 @@ def has_room(order: OrderRecord, record: ExitRecord, seen: Seen, own: Sequence[O
 
 def _held_back(state: State, seen: Seen, around: Circumstances) -> Step | None:
     """Hold an exit while it may not be sent. An old breach must not sell when the switch is turned."""
-    if around.refusal and (around.is_refusal_final or state.record.day != seen.at.today):
+    is_over = around.is_refusal_final or state.record.day != seen.at.today
+    if around.refusal and is_over and not state.record.open_orders:  # what is open is seen to its end
         return _abort(state, around.refusal)
     closed = "" if seen.is_trading else "The market is closed: the exit is sent when it opens."
     if hold := around.refusal or closed:
@@ -115,12 +116,17 @@ def _flat(state: State, seen: Seen) -> Step:
     if since is None or seen.began <= since:
         return state.remembering(flat_since=seen.began), (ReadAccount(for_plan=True),)
     if not record.filled:
-        return _abort(
-            state, "The position was already closed at the broker: no order was sent.", is_flat=True
-        )
+        what = "none of its exit's orders was filled" if _sent(record) else "no order was sent"
+        return _abort(state, f"The position was already closed at the broker: {what}.", is_flat=True)
     note = f"{record.filled} exited; the rest of the position was already closed."
     done = replace(record, state=ExitState.DONE, concern="")
     return replace(state, record=done), (End(is_flat=True, note=note),)
+
+
+def _sent(record: ExitRecord) -> list[OrderRecord]:
+    return [
+        order for order in record.orders if order.sent_at is not None and order.state is not OrderState.VOID
+    ]
 
 
 def _abort(state: State, note: str, *, is_flat: bool = False) -> Step:

@@ -34,7 +34,7 @@ def limit_for(side: Side, quote: Quote, tick: Decimal, *, rested: int, refused: 
 
     """
     if is_locked(side, quote):
-        return Limit(to_rupees(_end_of_band(side, quote) or quote.price), is_queued=True)
+        return Limit(_valid(side, to_rupees(quote.price), quote, tick), is_queued=True)
     best = quote.bid if side is Side.SELL else quote.ask
     gives = GIVES_AWAY[min(rested, len(GIVES_AWAY) - 1)] / 2**refused
     sign = -1 if side is Side.SELL else 1

@@ -64,7 +64,13 @@ def written(state: State, at: Moment, tag: str, result: WriteResult) -> Step:
 
 
 def _late_reply(state: State, order: OrderRecord, result: WriteResult) -> State:
-    """The book, or a take-over, was quicker than the reply; the broker's id is still worth keeping."""
+    """The book, or a take-over, was quicker than the reply; the broker's id is still worth keeping.
+
+    It proves that an order of unknown fate is there, whatever the book does not show.
+    """
     if order.broker_order_id or not result.order_id:
         return state
-    return state.with_order(replace(order, broker_order_id=result.order_id))
+    known = replace(order, broker_order_id=result.order_id)
+    if order.state is OrderState.UNKNOWN:
+        known = replace(known, state=OrderState.ACKED)
+    return state.with_order(known)

@@ -60,7 +60,9 @@ def step(state: State, event: Event) -> Step:
     if after.record.state.is_final:
         return after, commands
     text = concern(after, event.at)
-    calm = ExitState.WORKING if after.record.orders else ExitState.TRIGGERED
+    # What has ever needed a person is under way: nobody is told of the breach a second time.
+    is_new = state.record.state is ExitState.TRIGGERED and not after.record.orders
+    calm = ExitState.TRIGGERED if is_new else ExitState.WORKING
     record = replace(after.record, concern=text, state=ExitState.NEEDS_HUMAN if text else calm)
     return replace(after, record=record), commands
 

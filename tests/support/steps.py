@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -48,8 +49,10 @@ def booked(
     filled: int = 0,
     quantity: int = 100,
     tag: str = "",
+    **fields: Any,
 ) -> OrderSnapshot:
-    return OrderSnapshot(order_id, tag, SYMBOL, Side.SELL, "MIS", quantity, filled, status, status.value)
+    row = OrderSnapshot(order_id, tag, SYMBOL, Side.SELL, "MIS", quantity, filled, status, status.value)
+    return replace(row, **fields)
 
 
 def seen(
