@@ -1,7 +1,7 @@
 """Whether the database keeps what it has committed: without that no order may be sent for real money.
 
 An exit's permit is committed before its one request leaves. Were that commit lost in a power cut, the
-position could be sold again.
+position could be sold again. See docs/storage.md.
 """
 
 from __future__ import annotations

@@ -110,6 +110,13 @@ class OrderRequest:
     limit_price: Decimal | None = None
 
 
+def storable(text: str) -> str:
+    """Return ``text`` without what a database refuses: NUL, and halves of characters that JSON can hold."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 @dataclass(frozen=True, slots=True)
 class WriteResult:
     """The outcome of one place or cancel request."""
@@ -119,6 +126,9 @@ class WriteResult:
     message: str = ""  # the broker's own words, or what failed
     reject_class: RejectClass | None = None  # only with REJECTED
     reject_reason: RejectReason | None = None  # only with REJECTED
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", storable(self.message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +157,9 @@ class OrderSnapshot:
     average_price: Decimal | None = None
     message: str = ""
     reject_reason: RejectReason | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", storable(self.message))
 
     @property
     def reject_class(self) -> RejectClass | None:
