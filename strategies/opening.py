@@ -16,6 +16,9 @@ from strategies.workshop import Workshop
 
 logger = logging.getLogger(__name__)
 
+SPOOL_AFTER_S = 0.5
+"""A database that takes longer over a breach may take for ever."""
+
 BATCH = 50
 """Intents committed together: one fsync for all of them."""
 
@@ -97,25 +100,36 @@ class Opener:
             self._is_committing = False
 
     async def _commit(self, batch: list[Intent]) -> None:
+        began, users = self._shop.clock.monotonic(), {intent.user_id for intent in batch}
+        what = f"{len(batch)} stop(s) were touched: {batch[0].symbol}"
+        unit = partial(self._shop.journal.open_exits, batch)
         try:
-            exits = await self._shop.urgent_db(partial(self._shop.journal.open_exits, batch))
+            async with (
+                self._shop.when_slow(SPOOL_AFTER_S, partial(self._keep, batch)),
+                self._shop.alarming(users, what, began),
+            ):
+                exits = await self._shop.urgent_db(unit)
         except Exception as exc:  # noqa: BLE001 - whatever it is, no breach may be lost to it
             # One of them may be the trouble: from here on each is on its own.
             logger.critical("%d breaches are not committed yet (%s)", len(batch), exc)
             self._keep(batch)
             for intent in batch:
-                self._start(self._commit_alone(intent))
+                self._start(self._commit_alone(intent, began))
             return
         for intent, exit_id in zip(batch, exits, strict=True):
             self._end(intent, exit_id)
+        self._drop(batch)
 
-    async def _commit_alone(self, intent: Intent) -> None:
+    async def _commit_alone(self, intent: Intent, began: float) -> None:
         unit = partial(self._shop.journal.open_exits, [intent])
         what = f"the stop of {intent.symbol} was touched (strategy {intent.strategy_id})"
-        [exit_id] = await self._shop.until_committed(unit, intent.user_id, what)
+        [exit_id] = await self._shop.until_committed(unit, intent.user_id, what, since=began)
         self._end(intent, exit_id)
+        self._drop([intent])
+
+    def _drop(self, intents: Sequence[Intent]) -> None:
         if self._spool is not None:
-            self._spool.drop([intent])
+            self._spool.drop(intents)
 
     def _end(self, intent: Intent, exit_id: int | None) -> None:
         if exit_id is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -77,28 +78,60 @@ class Workshop:
         """Run a unit before everybody else's: an exit that begins."""
         return await self._database.run(unit, FairDatabaseThread.URGENT)
 
-    async def until_committed(self, unit: Callable[[], T], user_id: int, what: str) -> T:
+    async def until_committed(
+        self, unit: Callable[[], T], user_id: int, what: str, *, since: float | None = None
+    ) -> T:
         """Run a unit that must not be lost, whatever the database says and however long.
 
         Memory keeps it until then. A person is told after two seconds, without the database.
+
+        Args:
+            unit: What to commit.
+            user_id: Whom to tell.
+            what: What is not committed yet, for them.
+            since: Elapsed seconds at which it began; None: now.
 
         Raises:
             Overtaken: Somebody else was quicker.
             NotOwner: Another process owns the user.
 
         """
-        began, told = self.clock.monotonic(), False
-        while True:
-            try:
-                return await self.urgent_db(unit)
-            except (Overtaken, NotOwner):
-                raise
-            except Exception as exc:
-                logger.critical("%s is not committed yet", what, exc_info=True)
-                if not told and self.clock.monotonic() - began >= TELL_AFTER_S:
-                    told = True
-                    self.journal.alarm(user_id, f"The database cannot be written: {what} ({exc}).")
-            await self.clock.sleep(COMMIT_RETRY_S if not told else COMMIT_RETRY_MAX_S)
+        began = self.clock.monotonic() if since is None else since
+        async with self.alarming([user_id], what, began):
+            while True:
+                try:
+                    return await self.urgent_db(unit)
+                except (Overtaken, NotOwner):
+                    raise
+                except Exception:
+                    logger.critical("%s is not committed yet", what, exc_info=True)
+                is_told = self.clock.monotonic() - began >= TELL_AFTER_S
+                await self.clock.sleep(COMMIT_RETRY_MAX_S if is_told else COMMIT_RETRY_S)
+
+    @asynccontextmanager
+    async def alarming(self, user_ids: Collection[int], what: str, began: float) -> AsyncIterator[None]:
+        """Tell users, without the database, when the block is not over two seconds after ``began``."""
+
+        def tell() -> None:
+            for user_id in user_ids:
+                self.journal.alarm(user_id, f"The database cannot be written: {what}.")
+
+        async with self.when_slow(began + TELL_AFTER_S - self.clock.monotonic(), tell):
+            yield
+
+    @asynccontextmanager
+    async def when_slow(self, seconds: float, call: Callable[[], None]) -> AsyncIterator[None]:
+        """Call when the block takes longer: a database that hangs raises nothing for a while."""
+
+        async def wait() -> None:
+            await self.clock.sleep(max(seconds, 0.0))
+            call()
+
+        waiting = asyncio.create_task(wait())
+        try:
+            yield
+        finally:
+            waiting.cancel()
 
     async def desk(self, account_id: int, lane: object = None) -> AccountDesk:
         """Return an account's desk, once its token is known to be its own. Raises ``BrokerError``."""

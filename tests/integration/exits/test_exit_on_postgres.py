@@ -14,6 +14,7 @@ from django.db import connections
 
 from strategies.models import Exit, ExitOrder
 from strategies.services import start_strategy
+from strategies.spool import Spool
 from tests.support import databases
 from tests.support.commit_cutter import commit_cutter
 from tests.support.exits import ended, make, running, tick
@@ -40,6 +41,9 @@ async def forget_connections() -> None:
     await sync_to_async(connections.close_all)()
 
 
+COUNT = 50
+
+
 def complains(told) -> bool:
     return any("database" in text for text in told.alerts())
 
@@ -59,6 +63,25 @@ async def test_killed_at_the_breach_it_is_told_and_the_exit_leaves_once_it_is_ba
         await ended()
     assert len(broker.book) == 1
     assert took < 3
+
+
+async def test_frozen_at_the_breach_it_is_told_in_time_and_the_exit_leaves_once_it_goes_on(
+    server, strategy, broker, told, tmp_path
+):
+    spool = Spool(tmp_path / "breaches")
+    async with running(broker, told, spool=spool) as engine:
+        server.freeze()
+        breached = time.monotonic()
+        engine.monitor.on_ticks(strategy.user_id, [tick("1499.00")])
+        await eventually_async(lambda: complains(told), 10)
+        took = time.monotonic() - breached
+        assert not broker.book
+        assert "NSE:INFY" in (tmp_path / "breaches").read_text()
+        server.thaw()
+        await ended()
+    assert len(broker.book) == 1
+    assert took < 3
+    assert Spool(tmp_path / "breaches").load() == []
 
 
 async def test_killed_while_an_order_is_on_its_way_its_answer_is_kept_until_it_is_back(
@@ -91,7 +114,7 @@ def by_way_of(port: int) -> Iterator[None]:
 async def test_a_commit_whose_outcome_is_unknown_is_looked_up_and_never_assumed(
     server, account, instruments, broker, told
 ):
-    count, seed = 60, random.randrange(10**6)
+    count, seed = COUNT, random.randrange(10**6)
     print(f"seed {seed}")  # noqa: T201 - pytest shows it when the test fails
     broker.held = {("NSE:INFY", "MIS"): count}
     strategies = [
@@ -121,4 +144,4 @@ async def test_a_commit_whose_outcome_is_unknown_is_looked_up_and_never_assumed(
 async def settled() -> list[Exit]:
     rows = [row async for row in Exit.objects.all()]
     is_over = all(row.state == "done" or row.concern for row in rows)
-    return rows if len(rows) == 60 and is_over else []
+    return rows if len(rows) == COUNT and is_over else []
