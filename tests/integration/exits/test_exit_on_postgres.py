@@ -41,7 +41,7 @@ async def forget_connections() -> None:
     await sync_to_async(connections.close_all)()
 
 
-COUNT = 50
+COUNT = 25
 
 
 def complains(told) -> bool:
@@ -110,38 +110,35 @@ def by_way_of(port: int) -> Iterator[None]:
         connections.settings["default"] = there
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(200)
 async def test_a_commit_whose_outcome_is_unknown_is_looked_up_and_never_assumed(
     server, account, instruments, broker, told
 ):
     count, seed = COUNT, random.randrange(10**6)
     print(f"seed {seed}")  # noqa: T201 - pytest shows it when the test fails
     broker.held = {("NSE:INFY", "MIS"): count}
-    strategies = [
-        await sync_to_async(lambda: start_strategy(make(account, instruments["NSE:INFY"], quantity=1)))()
-        for _ in range(count)
-    ]
+    for _ in range(count):
+        row = await sync_to_async(make)(account, instruments["NSE:INFY"], quantity=1)
+        await sync_to_async(start_strategy)(row)
     with commit_cutter(server.port, 0.0, random.Random(seed)) as cutter, by_way_of(cutter.port):
         async with running(broker, told) as engine:
-            cutter.share = 0.3
+            cutter.share = 0.4
             engine.monitor.on_ticks(account.user_id, [tick("1499.00")])
             await eventually_async(lambda: cutter.lost + cutter.unheard >= 50, 60)
             cutter.share = 0.0
-            await eventually_async(settled, 60)
-    rows = await settled()
-    sent = Counter(order.tag for order in broker.book.values())
-    assert set(sent.values()) == {1}
-    assert len(broker.book) <= len(strategies) == len(rows)
+            await eventually_async(settled, 90)
+    exit_of = {order.tag: order.exit_id async for order in ExitOrder.objects.all()}
+    sent = Counter(exit_of[order.tag] for order in broker.book.values())
+    assert set(sent.values()) == {1}  # never two for one exit
     assert broker.held["NSE:INFY", "MIS"] == count - len(broker.book) >= 0
+    done = {row.pk async for row in Exit.objects.filter(state="done")}
+    assert done <= sent.keys()
+    assert len(done) >= count // 2
     assert cutter.lost
     assert cutter.unheard
-    # What is not done was permitted, unheard of, and never sent: it is looked for and a person knows.
-    asked = [row for row in rows if row.state != "done"]
-    assert len(broker.book) == len(rows) - len(asked)
-    assert all(row.concern for row in asked)
 
 
-async def settled() -> list[Exit]:
+async def settled() -> bool:
+    """Whether each is done, or its permit was committed unheard of: then a person knows, and it is looked for."""
     rows = [row async for row in Exit.objects.all()]
-    is_over = all(row.state == "done" or row.concern for row in rows)
-    return rows if len(rows) == COUNT and is_over else []
+    return len(rows) == COUNT and all(row.state == "done" or row.concern for row in rows)
