@@ -26,7 +26,7 @@ from marketdata.models import BrokerAccount
 from strategies.alerts import announce, close_alerts, commit_alert
 from strategies.announcing import Announcer
 from strategies.domain.breaches import Intent
-from strategies.domain.events import Command, End, Event, Seen, Tell
+from strategies.domain.events import Command, End, Event, Note, Seen, Tell
 from strategies.domain.exits import EXIT_TRANSITIONS, ORDER_TRANSITIONS, ExitState, OrderState
 from strategies.domain.ordering import has_room
 from strategies.domain.record import ExitRecord, OrderRecord
@@ -119,8 +119,10 @@ class Journal:
             NotOwner: Another process owns this user's exits.
 
         """
-        old, tells = task.record, [command for command in commands if isinstance(command, Tell)]
-        if new == old and not tells:
+        old = task.record
+        tells = [command for command in commands if isinstance(command, Tell)]
+        notes = [command for command in commands if isinstance(command, Note)]
+        if new == old and not tells and not notes:
             return old
         _pass(_BEFORE, old, new)
         with transaction.atomic():
@@ -133,6 +135,8 @@ class Journal:
                     self._write_order(row, task, before, order, event)
             self._end(row, old, new, commands)
             self._tell_concern(row, old, new)
+            for note in notes:
+                self._event(row.strategy, note.kind, {"text": note.text})
             for tell in tells:
                 self._alert(row, tell.kind, tell.text, urgency=_urgency(tell, commands))
             self._after_commit(row)

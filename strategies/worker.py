@@ -26,6 +26,7 @@ from strategies.domain.events import (
     Command,
     End,
     Event,
+    Note,
     Opened,
     OpenWire,
     ReadAccount,
@@ -147,7 +148,7 @@ class ExitWorker:
     async def _commit(
         self, task: ExitTask, after: State, event: Event, commands: tuple[Command, ...]
     ) -> None:
-        if after.record != task.record or any(isinstance(command, Tell) for command in commands):
+        if after.record != task.record or any(isinstance(command, Tell | Note) for command in commands):
             unit = partial(self._shop.journal.commit, task, after.record, event, commands)
             if isinstance(event, Written):  # what is known of an order must not be lost
                 what = f"the reply to order {event.tag}"
@@ -243,7 +244,7 @@ class ExitWorker:
                 return await self._open(task, tag)
             case CancelOrder(tag, order_id):
                 return await self._cancel(task, tag, order_id)
-            case SendOrder() | Tell():
+            case SendOrder() | Tell() | Note():
                 raise RuntimeError(f"{command} is not done by itself")
 
     async def _rest(self, seconds: float) -> Event:
@@ -362,4 +363,4 @@ class ExitWorker:
 
 def _to_do(commands: tuple[Command, ...]) -> Command:
     """Return the one command that is done; what is to be told is committed with the step."""
-    return next(command for command in commands if not isinstance(command, Tell))
+    return next(command for command in commands if not isinstance(command, Tell | Note))

@@ -197,6 +197,14 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Write it into the strategy's history, in the transaction that commits this step."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """Nothing is left to do. ``is_flat``: the position is known to be gone."""
 
@@ -204,4 +212,4 @@ class End:
     note: str = ""
 
 
-Command = TakeTurn | ReadAccount | OpenWire | SendOrder | CancelOrder | Rest | Tell | End
+Command = TakeTurn | ReadAccount | OpenWire | SendOrder | CancelOrder | Rest | Tell | Note | End

@@ -76,11 +76,9 @@ def _unknown(state: State) -> str:
         if order.state is OrderState.UNKNOWN or (
             order.state is OrderState.SENDING and state.memory.is_unanswered
         ):
-            absence = state.memory.absences.get(order.tag)
-            doubt = f" It cannot be ruled out: {absence.doubt}." if absence and absence.doubt else ""
             return (
                 "The exit was sent, but the broker has not confirmed it. Do not close the position by hand "
-                f"before looking for tag {order.tag} in the broker's order book.{doubt}"
+                f"before looking for tag {order.tag} in the broker's order book."
             )
     return ""
 

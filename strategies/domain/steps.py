@@ -15,6 +15,7 @@ from strategies.domain.events import (
     Command,
     End,
     Event,
+    Note,
     Opened,
     OpenWire,
     ReadAccount,
@@ -155,10 +156,17 @@ def _unread(state: State, at: Moment, why: str) -> Step:
 
 
 def _seen(state: State, seen: Seen) -> Step:
-    filled_before = state.record.filled
+    filled_before, doubts_before = state.record.filled, _doubts(state)
     state = _unqueue(fold(state.remembering(unread=None), seen), seen)
     after, commands = _after_the_end(state, seen) if state.record.state.is_final else _answer(state, seen)
-    return after, (*_overfill(filled_before, after), *_turned(after, seen), *commands)
+    notes = [Note("order_doubted", text) for text in _doubts(after) if text not in doubts_before]
+    return after, (*_overfill(filled_before, after), *_turned(after, seen), *notes, *commands)
+
+
+def _doubts(state: State) -> list[str]:
+    """Say why orders of unknown fate cannot be given up, as far as anything speaks against it."""
+    absences = state.memory.absences.items()
+    return [f"Order {tag} is not in the book, but {a.doubt}." for tag, a in absences if a.doubt]
 
 
 def _answer(state: State, seen: Seen) -> Step:

@@ -35,6 +35,7 @@ _EVENTS = {
     "started": "Started: the stop is armed",
     "stopped": "Stopped: the stop is off",
     "sl_triggered": "Stop touched",
+    "order_doubted": "The order may be at the broker",
     "exit_asked": "Exit asked for",
     "retry_asked": "Asked to send the exit again",
     "exit_abandoned": "Exit ended by you",

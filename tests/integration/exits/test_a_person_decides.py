@@ -57,7 +57,9 @@ async def test_an_order_with_a_sign_of_life_is_not_given_up(strategy, broker, to
     async with running(broker, told) as engine:
         broker.before_place = lambda: broker.held.update({("NSE:INFY", "MIS"): 0})
         engine.monitor.on_ticks(strategy.user_id, [tick("1499.00")])
-        row = await waits_for_a_person("has changed by more")
+        row = await waits_for_a_person("has not confirmed it")
+        doubted = StrategyEvent.objects.filter(kind="order_doubted", detail__text__icontains="has changed by")
+        await eventually_async(doubted.aexists, 10)
         await sync_to_async(retry_exit)(row)
         engine.wake()
         reads = broker.reads
