@@ -76,7 +76,7 @@ async def test_an_exit_ended_by_a_person_takes_its_order_back(strategy, broker, 
         engine.monitor.on_ticks(strategy.user_id, [tick("1499.00")])
         row = await waits_for_a_person("not filled yet")
         await sync_to_async(abandon_exit)(row, by=row.strategy.user)
-        await eventually_async(lambda: ExitOrder.objects.filter(state="cancelled").aexists(), 10)
+        await eventually_async(lambda: ExitOrder.objects.filter(state="cancelled").aexists(), 30)
     assert [order.status for order in broker.book.values()] == [OrderStatus.CANCELLED]
     await row.arefresh_from_db()
     assert (row.state, row.concern) == ("aborted", "Ended by trader: the rest is theirs.")
