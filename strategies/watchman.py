@@ -16,7 +16,7 @@ from strategies import records
 from strategies.accounts import AccountRead
 from strategies.domain.events import Seen
 from strategies.domain.exits import OrderState
-from strategies.domain.folding import booked, rows_of
+from strategies.domain.folding import booked, row_of, twins
 from strategies.domain.record import Moment, OrderRecord
 from strategies.domain.steps import TURNED_S
 from strategies.domain.tags import is_ours
@@ -120,10 +120,10 @@ def _has_news(exit_: WatchedExit, seen: Seen) -> bool:
     for order in exit_.orders:
         if order.state in (OrderState.PLANNED, OrderState.VOID):
             continue
-        rows = rows_of(order, seen.book)
-        if rows and _facts(booked(order, rows, seen.at)) != _facts(order):
+        row = row_of(order, seen.book)
+        if row and _facts(booked(order, row, seen.at)) != _facts(order):
             return True
-    return False
+    return bool(twins(exit_.orders, seen.book))
 
 
 def _facts(order: OrderRecord) -> tuple[OrderState, int]:

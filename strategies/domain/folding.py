@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 from marketdata.domain.orders import OrderSnapshot, OrderStatus, RejectClass
 from strategies.domain.absence import is_absent, looked_for, sign_of_life
 from strategies.domain.events import Seen
 from strategies.domain.exits import ORDER_TRANSITIONS, OrderState
-from strategies.domain.record import Moment, OrderRecord, State
+from strategies.domain.record import ExitRecord, Moment, OrderRecord, State
 from strategies.domain.tags import is_ours
 
 _NEVER_SENT = (OrderState.PLANNED, OrderState.VOID)
@@ -23,8 +23,12 @@ def fold(state: State, seen: Seen) -> State:
     for order in state.record.orders:
         if order.state in _NEVER_SENT:
             continue
-        rows = rows_of(order, seen.book)
-        state = _found(state, order, rows, seen) if rows else _not_found(state, order, seen)
+        row = row_of(order, seen.book)
+        state = _found(state, order, row, seen) if row else _not_found(state, order, seen)
+    for row in twins(state.record.orders, seen.book):
+        # No tag of ours has this shape, and it is never sent.
+        tag = f"{row.tag[:15]}~{len(state.record.orders)}"
+        state = _taken_in(state, row, tag, seen)
     return state
 
 
@@ -37,37 +41,53 @@ def _adopted(state: State, seen: Seen) -> State:
         known = row.tag in seen.around.tags or record.order(row.tag) is not None
         if known or not is_ours(row.tag) or (row.symbol, row.side) != (record.symbol, record.side):
             continue
-        order = OrderRecord(
-            tag=row.tag,
-            state=OrderState.UNKNOWN,
-            side=row.side,
-            product=row.product,
-            quantity=row.quantity,
-            day=seen.at.today,
-            planned_at=seen.at.time,
-            sent_at=seen.at.time,
-            changed_at=seen.at.time,
-            slice_no=max((other.slice_no for other in state.record.orders), default=0) + 1,
-            message="found at the broker, without a record here",
-        )
-        state = state.with_order(order)
+        state = state.with_order(_unrecorded(record, row, row.tag, seen.at))
     return state
 
 
-def rows_of(order: OrderRecord, book: Iterable[OrderSnapshot]) -> list[OrderSnapshot]:
-    """Return the book's rows of ``order``: by the broker's id when we have it, and by our tag.
+def _taken_in(state: State, row: OrderSnapshot, tag: str, seen: Seen) -> State:
+    order = _unrecorded(state.record, row, tag, seen.at)
+    return _found(state, order, row, seen)
 
-    One, normally. A broker that booked one request twice shows two.
+
+def _unrecorded(record: ExitRecord, row: OrderSnapshot, tag: str, at: Moment) -> OrderRecord:
+    """Return an order that is at the broker and in no record, before it is looked what became of it."""
+    return OrderRecord(
+        tag=tag,
+        state=OrderState.UNKNOWN,
+        side=row.side,
+        product=row.product,
+        quantity=row.quantity,
+        day=at.today,
+        planned_at=at.time,
+        sent_at=at.time,
+        changed_at=at.time,
+        slice_no=max((other.slice_no for other in record.orders), default=0) + 1,
+        message="found at the broker, without a record here",
+    )
+
+
+def row_of(order: OrderRecord, book: Collection[OrderSnapshot]) -> OrderSnapshot | None:
+    """Return the book's row of ``order``: by the broker's id when it is there, else by our tag."""
+    named = [row for row in book if row.order_id and row.order_id == order.broker_order_id]
+    tagged = [row for row in book if row.tag and row.tag == order.tag]
+    # Of several with our tag, the one that says most: filled, then live.
+    return max(named or tagged, key=lambda row: (row.filled_quantity, not row.status.is_final), default=None)
+
+
+def twins(orders: Collection[OrderRecord], book: Collection[OrderSnapshot]) -> list[OrderSnapshot]:
+    """Return the rows that have the tag of one of ``orders`` without being its own.
+
+    A broker that booked one request twice shows two rows; each is an order that may fill.
     """
-    return [
-        row
-        for row in book
-        if (row.order_id and row.order_id == order.broker_order_id) or (row.tag and row.tag == order.tag)
-    ]
+    tags = {order.tag for order in orders}
+    own = [row_of(order, book) for order in orders if order.state not in _NEVER_SENT]
+    ids = {order.broker_order_id for order in orders} | {row.order_id for row in own if row}
+    return [row for row in book if row.tag in tags and row.order_id not in ids]
 
 
-def _found(state: State, order: OrderRecord, rows: Sequence[OrderSnapshot], seen: Seen) -> State:
-    shown = booked(order, rows, seen.at)
+def _found(state: State, order: OrderRecord, row: OrderSnapshot, seen: Seen) -> State:
+    shown = booked(order, row, seen.at)
     refusal = state.memory.refusals.get(order.tag)
     if shown.state is OrderState.REJECTED and refusal is not None:
         shown = replace(shown, reject_class=refusal[0].reject_class, reject_reason=refusal[0].reject_reason)
@@ -125,14 +145,13 @@ def _forget(state: State, tag: str) -> State:
     )
 
 
-def booked(order: OrderRecord, rows: Sequence[OrderSnapshot], at: Moment) -> OrderRecord:
+def booked(order: OrderRecord, row: OrderSnapshot, at: Moment) -> OrderRecord:
     """Return an order as the book shows it; what a book that is behind would undo stays as it is."""
-    filled = sum(row.filled_quantity for row in rows)
+    filled = row.filled_quantity
     if filled < order.filled or (filled == order.filled and _has_seen_its_end(order)):
         return order
-    state = _shown_state(order, rows)
+    state = _shown_state(order, row)
     legal = state is order.state or state in ORDER_TRANSITIONS[order.state]
-    row = _telling(rows)
     fields = {
         "filled": filled,
         "average_price": row.average_price or order.average_price,
@@ -151,16 +170,10 @@ def _has_seen_its_end(order: OrderRecord) -> bool:
     return order.state.is_final and order.state is not OrderState.LOST and bool(order.broker_order_id)
 
 
-def _telling(rows: Sequence[OrderSnapshot]) -> OrderSnapshot:
-    """Of several rows, the one that says most: filled, then live."""
-    return max(rows, key=lambda row: (row.filled_quantity, not row.status.is_final))
-
-
-def _shown_state(order: OrderRecord, rows: Sequence[OrderSnapshot]) -> OrderState:
-    states = {state_in_book(row) for row in rows}
-    if OrderState.LIVE in states:
-        return OrderState.CANCELLING if order.state is OrderState.CANCELLING else OrderState.LIVE
-    return next(s for s in (OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED) if s in states)
+def _shown_state(order: OrderRecord, row: OrderSnapshot) -> OrderState:
+    state = state_in_book(row)
+    is_going = order.state is OrderState.CANCELLING and state is OrderState.LIVE
+    return OrderState.CANCELLING if is_going else state
 
 
 def state_in_book(snapshot: OrderSnapshot) -> OrderState:

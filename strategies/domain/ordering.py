@@ -52,7 +52,7 @@ def plan_order(state: State, seen: Seen, around: Circumstances, verdict: Go | As
         case Covered(foreign):
             covered = again(state.memory.covered, seen.at, ", ".join(foreign))
             return state.remembering(covered=covered), (Rest(POLL_S),)
-        case Send():
+        case Send():  # pragma: no branch - the last of them
             order = _order(state, seen, around.new_tag, verdict, found)
             return state.remembering(covered=None).with_order(order), (OpenWire(order.tag),)
 

@@ -86,7 +86,7 @@ def _handle(state: State, event: Event) -> Step:  # noqa: PLR0911 - one case for
             return state.remembering(is_unanswered=True), (AT_ONCE,)
         case Written(at, tag, result):
             return written(state, at, tag, result)
-        case CancelAnswered():
+        case CancelAnswered():  # pragma: no branch - the last of them
             return state, (ReadAccount(),)
 
 
@@ -301,7 +301,7 @@ def _try(state: State, at: Moment) -> Step:
             return state, (TakeTurn(state.record.loss_rate),)
         case Later(seconds):
             return state, (Rest(min(seconds, pace)),)
-        case Ask(reason):
+        case Ask(reason):  # pragma: no branch - the last of them
             rest = pace if state.record.open_orders else HUMAN_POLL_S
             return state.remembering(asked=reason), (Rest(rest),)
 

@@ -101,8 +101,20 @@ class FakeBroker:
     def _rest(self, request: OrderRequest) -> WriteResult:
         return WriteResult(Outcome.ACKED, self._accept(request))
 
+    def _book_twice(self, request: OrderRequest) -> WriteResult:
+        """One request, two orders: the first fills, the second rests."""
+        result = self._fill(request)
+        self._accept(request)
+        return result
+
     def _lose_reply(self, request: OrderRequest) -> WriteResult:
         self.fill(self._accept(request))
+        return WriteResult(Outcome.UNKNOWN, message="connection reset")
+
+    def _rest_unheard(self, request: OrderRequest) -> WriteResult:
+        """The order rests, its reply is lost, and for some seconds nothing can be read."""
+        self._accept(request)
+        self.failing_reads = 4
         return WriteResult(Outcome.UNKNOWN, message="connection reset")
 
     def _drop(self, _: OrderRequest) -> WriteResult:

@@ -85,7 +85,7 @@ def test_these_are_all_the_changes_there_are():
 @pytest.mark.parametrize("before", OrderState)
 @pytest.mark.parametrize("shown", BOOK)
 def test_a_book_moves_no_order_where_it_may_not_go(before, shown):
-    after = as_booked(order(before), [BOOK[shown]], at())
+    after = as_booked(order(before), BOOK[shown], at())
     assert after.state in {before} | ORDER_TRANSITIONS[before]
     if shown not in ORDER_TRANSITIONS[before]:
         assert after.state is before
@@ -93,8 +93,8 @@ def test_a_book_moves_no_order_where_it_may_not_go(before, shown):
 
 def test_a_cancelled_order_does_not_come_back_to_life_but_what_it_filled_counts():
     before = order(O.CANCELLED, broker_order_id="9", filled=30, cancels=1)
-    assert as_booked(before, [booked("9")], at()) is before
-    late = as_booked(before, [booked("9", filled=60)], at())
+    assert as_booked(before, booked("9"), at()) is before
+    late = as_booked(before, booked("9", filled=60), at())
     assert (late.state, late.filled, late.exposure) == (O.CANCELLED, 60, 60)
 
 

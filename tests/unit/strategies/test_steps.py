@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketdata.domain.orders import (
-    OrderLimits,
     OrderSnapshot,
     OrderStatus,
     Outcome,
@@ -20,7 +19,6 @@ from marketdata.domain.orders import (
     Side,
     WriteResult,
 )
-from strategies.domain.budget import DayCap, Pace
 from strategies.domain.events import (
     CancelOrder,
     End,
@@ -36,7 +34,7 @@ from strategies.domain.events import (
     Written,
 )
 from strategies.domain.exits import EXIT_TRANSITIONS, ORDER_TRANSITIONS, ExitState, OrderState
-from strategies.domain.folding import rows_of, state_in_book
+from strategies.domain.folding import row_of, state_in_book
 from strategies.domain.record import OrderRecord, State
 from strategies.domain.steps import step
 from strategies.domain.tags import is_ours, new_tag
@@ -237,9 +235,9 @@ def test_ends_are_ends():
 def test_an_order_is_found_by_id_or_by_tag_and_never_by_an_empty_one():
     row = booked("9", tag=TAG)
     ours = order(OrderState.UNKNOWN)
-    assert rows_of(ours, [row]) == [row]
-    assert rows_of(replace(ours, tag="TG1", broker_order_id="9"), [row]) == [row]
-    assert rows_of(replace(ours, tag=""), [replace(row, order_id="", tag="")]) == []
+    assert row_of(ours, [row]) == row
+    assert row_of(replace(ours, tag="TG1", broker_order_id="9"), [row]) == row
+    assert row_of(replace(ours, tag=""), [replace(row, order_id="", tag="")]) is None
 
 
 def test_tags_are_short_plain_and_ours():
@@ -247,33 +245,6 @@ def test_tags_are_short_plain_and_ours():
     assert len(tags) == 200
     assert all(is_ours(tag) and len(tag) == 18 and tag.isalnum() and tag == tag.upper() for tag in tags)
     assert not is_ours("TGmine")
-
-
-@given(st.lists(st.floats(0, 5), min_size=1, max_size=60))
-def test_no_second_ever_holds_more_than_its_limit(gaps):
-    pace, now, sent = Pace(OrderLimits(10, 400, 5000)), 0.0, []
-    for gap in gaps:
-        now += gap / 50
-        now += pace.wait_s(now)
-        pace.count(now)
-        sent.append(now)
-    assert all(later - earlier >= 1.0 for earlier, later in zip(sent, sent[10:], strict=False))
-
-
-def test_what_is_about_to_leave_counts_as_left():
-    pace = Pace(OrderLimits(2, 400, 5000))
-    pace.reserve()
-    pace.count(0.0)
-    assert pace.wait_s(0.5) > 0
-    pace.release()
-    assert pace.wait_s(0.5) == 0
-
-
-def test_a_tenth_of_the_day_is_kept_for_first_orders():
-    cap = DayCap(OrderLimits(10, 400, 100), used=89)
-    assert (cap.left, cap.spare, cap.is_short) == (11, 1, True)
-    cap.used += 1
-    assert (cap.left, cap.spare) == (10, 0)
 
 
 def test_reject_classes_follow_reasons():

@@ -1,0 +1,70 @@
+"""How many orders may leave: never more in any second or minute than the broker takes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketdata.domain.orders import OrderLimits
+from strategies.domain.budget import POLL_S, DayCap, Pace, SlidingWindow
+
+
+@given(st.lists(st.floats(0, 5), min_size=1, max_size=60))
+def test_no_second_ever_holds_more_than_its_limit(gaps):
+    pace, now, sent = Pace(OrderLimits(10, 400, 5000)), 0.0, []
+    for gap in gaps:
+        now += gap / 50
+        now += pace.wait_s(now)
+        pace.count(now)
+        sent.append(now)
+    assert all(later - earlier >= 1.0 for earlier, later in zip(sent, sent[10:], strict=False))
+
+
+def test_no_minute_either():
+    pace, now, sent = Pace(OrderLimits(10, 25, 5000)), 0.0, []
+    for _ in range(80):
+        now += pace.wait_s(now)
+        pace.count(now)
+        sent.append(now)
+    assert all(later - earlier >= 60.0 for earlier, later in zip(sent, sent[25:], strict=False))
+    assert sent[24] < 3, "what is allowed is used"
+
+
+def test_what_is_about_to_leave_counts_as_left():
+    pace = Pace(OrderLimits(2, 400, 5000))
+    pace.reserve()
+    pace.count(0.0)
+    assert pace.wait_s(0.5) > 0
+    pace.release()
+    assert pace.wait_s(0.5) == 0
+
+
+def test_while_all_is_reserved_it_is_looked_again_soon():
+    window = SlidingWindow(2, 1.0)
+    assert window.wait_s(0.0, reserved=2) == POLL_S
+    window.count(0.0)
+    assert window.wait_s(0.25, reserved=1) == 0.75
+
+
+def test_a_turn_that_came_to_nothing_is_given_back():
+    pace = Pace(OrderLimits(1, 400, 5000))
+    pace.count(0.0)
+    assert pace.wait_s(0.5) > 0
+    pace.take_back()
+    assert pace.wait_s(0.5) == 0
+    pace.take_back()  # nothing is left to take
+    assert pace.wait_s(0.5) == 0
+
+
+def test_a_tenth_of_the_day_is_kept_for_first_orders():
+    cap = DayCap(OrderLimits(10, 400, 100), used=89)
+    assert (cap.left, cap.spare, cap.is_short) == (11, 1, True)
+    cap.used += 1
+    assert (cap.left, cap.spare) == (10, 0)
+
+
+@pytest.mark.parametrize(("used", "left", "short"), [(69, 31, False), (70, 30, True), (101, 0, True)])
+def test_it_is_said_when_seven_tenths_are_used(used, left, short):
+    cap = DayCap(OrderLimits(10, 400, 100), used=used)
+    assert (cap.left, cap.is_short) == (left, short)
