@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from marketdata.domain.gate import FUTURE, OUTSIDE_SESSION, STALE, Decision
+from marketdata.domain.gate import AFTER_CLOSE, BEFORE_OPEN, FUTURE, STALE, Decision
 from marketdata.domain.ticks import Tick
 
 OFF_S = 10.0
@@ -53,7 +53,7 @@ class StampWatch:
         for tick, decision in judged:
             if tick.exchange_time is None:
                 continue
-            if decision.is_actionable or decision is OUTSIDE_SESSION:
+            if decision.is_actionable or decision in (BEFORE_OPEN, AFTER_CLOSE):
                 self._since = None
             elif decision is FUTURE or (decision is STALE and self._is_live(tick, tick.exchange_time)):
                 self._since = now if self._since is None else self._since

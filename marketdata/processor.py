@@ -43,6 +43,10 @@ class Monitor(TickSink, Protocol):
         """Judge one price against every user's stops."""
         ...
 
+    def on_refused(self, user_id: int, refused: Sequence[tuple[Tick, Decision]], feed: int = 0) -> None:
+        """Take the ticks that may not trigger, with why. Returns at once."""
+        ...
+
 
 class Outlet(TickSink, Protocol):
     """Somewhere prices are shown: takes them at once, and sends them out when it gets to it."""
@@ -94,6 +98,8 @@ class TickProcessor:
         actionable = [tick for tick, decision in judged if decision.is_actionable]
         if actionable and self._monitor is not None:
             self._hand_over(self._monitor, user_id, actionable, feed)
+        if len(actionable) < len(judged) and self._monitor is not None:
+            self._tell_refused(self._monitor, user_id, judged, feed)
         if shown := [tick for tick, decision in judged if decision.is_shown]:
             for outlet in self._outlets:
                 self._hand_over(outlet, user_id, shown, feed)
@@ -197,6 +203,14 @@ class TickProcessor:
             if len(ticks) > 1:  # one of them is to blame: the others must not suffer for it
                 for tick in ticks:
                     self._hand_over(sink, user_id, (tick,), feed)
+
+    def _tell_refused(
+        self, monitor: Monitor, user_id: int, judged: Sequence[tuple[Tick, Decision]], feed: int
+    ) -> None:
+        try:
+            monitor.on_refused(user_id, [pair for pair in judged if not pair[1].is_actionable], feed)
+        except Exception as exc:  # noqa: BLE001 - as with the ticks that count
+            self._failed(type(monitor).__name__, exc)
 
     def _outside_tick(self, symbol: str, ltp: Decimal, timestamp: datetime | None) -> Tick:
         if not isinstance(ltp, Decimal):

@@ -20,7 +20,7 @@ from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.gate import Gate
 from marketdata.domain.orders import OrderLimits, OrderSnapshot, Quote
-from marketdata.domain.sessions import Calendar, Phase
+from marketdata.domain.sessions import Calendar
 from marketdata.feeds import FeedReport
 from marketdata.hints import listen
 from marketdata.holdings import Holdings
@@ -89,7 +89,7 @@ class Hooks:
         """Arm what is to be armed, then judge all of it by quotes. Raises ``BrokerError``."""
         await self._engine.reconcile()
         symbols, now = self._engine.monitor.symbols(user_id), self._clock.time()
-        if all(self._gate.phase(symbol, now) is Phase.OUTSIDE for symbol in symbols):
+        if all(self._gate.phase(symbol, now).is_outside for symbol in symbols):
             return frozenset()  # nothing armed, or nothing that may trigger before the open
         return await self._engine.on_connected(user_id, account_id, admits=self._admits)
 
@@ -169,7 +169,7 @@ class House:
             await self._close()
 
     def _is_trading(self, symbol: str, now: float) -> bool:
-        return self.processor.gate.phase(symbol, now) is not Phase.OUTSIDE
+        return not self.processor.gate.phase(symbol, now).is_outside
 
     def reports(self) -> list[FeedReport]:
         """Look at every feed now."""

@@ -1,50 +1,46 @@
 """Every tick against every stop, in memory.
 
 With several feeds of one user the first price wins: whichever touches a stop triggers it.
-Only while they have disagreed for more than a moment is a touch held for one confirming tick,
-and for a second at most: that can delay an exit, never prevent it.
+Only a touch that is open to doubt is held, for one confirming tick and for a second at most: while
+feeds have disagreed for more than a moment, when a print is far from the last prices, or outside
+the day's band. That can delay an exit, never prevent it: what is still so after the second counts.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 from marketdata.clock import SystemClock
 from marketdata.domain.clock import Clock
+from marketdata.domain.gate import AFTER_CLOSE, OUTSIDE_BAND, Decision
 from marketdata.domain.orders import Quote
 from marketdata.domain.prices import to_units
 from marketdata.domain.ticks import Tick
 from marketdata.singletons import Singleton
-from strategies.domain.agreement import Agreement
 from strategies.domain.breaches import Breach, by_urgency
+from strategies.domain.freaks import Doubt, band_percent, is_same_print
 from strategies.domain.rules import Memory
 from strategies.domain.stops import Stop, StopBook
+from strategies.domain.watch import Hold, Watch
 
 logger = logging.getLogger(__name__)
 
 LATEST_MAX_AGE_S = 10.0
 """How old the latest actionable price may be to judge a stop that is armed after it came."""
 
-
 CONFIRM_S = 1.0
-"""How long a touch waits for its confirmation while feeds disagree."""
+"""How long a touch that is open to doubt waits for its confirmation."""
 
 Later = Callable[[float, Callable[[], None]], object]
 """Calls a function after so many seconds, on the same loop."""
 
-
-@dataclass(slots=True)
-class _Watch:
-    """One user's stops on one instrument, and the last price that was good enough to act on."""
-
-    book: StopBook = field(default_factory=StopBook)
-    latest: Tick | None = None
-    agreement: Agreement = field(default_factory=Agreement)
-    unconfirmed: Tick | None = None
+Explain = Callable[[Tick, int], Mapping[str, Any]]
+"""Tells what the gate decided of a feed's tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +50,26 @@ class Dispute:
     user_id: int
     symbol: str
     prices: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """A price that a feed's user has stops on and that a quote should confirm. ``price`` in units."""
+
+    user_id: int
+    feed: int
+    symbol: str
+    price: int
+    why: Doubt
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A stop that a price touched after the close: nothing can be sold now. ``price`` in units."""
+
+    stop: Stop
+    price: int
+    at: float
 
 
 class StopLossMonitor:
@@ -72,6 +88,9 @@ class StopLossMonitor:
         later: Later,
         on_dispute: Callable[[Dispute], None] = lambda _: None,
         on_memory: Callable[[list[Stop]], None] = lambda _: None,
+        on_doubt: Callable[[Doubted], None] = lambda _: None,
+        on_closed: Callable[[Closed], None] = lambda _: None,
+        explain: Explain = lambda _tick, _feed: {},
     ) -> None:
         """Start with nothing armed.
 
@@ -81,14 +100,21 @@ class StopLossMonitor:
             later: Bounds the wait for a confirming tick.
             on_dispute: Takes a disagreement of feeds, once each.
             on_memory: Takes the stops whose rule has something new to remember, to be stored.
+            on_doubt: Takes a price that should be asked about.
+            on_closed: Takes a stop that a price after the close has touched, once for each arming.
+            explain: Tells what else a breach was judged by.
 
         """
         self._on_breaches = on_breaches
         self._on_dispute = on_dispute
         self._on_memory = on_memory
+        self.on_doubt = on_doubt
+        self._on_closed = on_closed
+        self._closed: dict[int, int] = {}  # strategy -> epoch that was told to have closed beyond its stop
+        self.explain = explain
         self._later = later
         self._clock = clock
-        self._watches: dict[int, dict[str, _Watch]] = {}
+        self._watches: dict[int, dict[str, Watch]] = {}
         self._homes: dict[int, Stop] = {}  # strategy -> its armed stop
         self._handed_over: dict[int, tuple[int, int]] = {}  # strategy -> epoch of its last breach, user
         self._found: list[Breach] = []  # judged, to be handed over before the call returns
@@ -147,12 +173,12 @@ class StopLossMonitor:
                 watch = watches.get(tick.symbol)
                 if watch is None:
                     continue
-                watch.latest = tick
+                watch.recent.append(tick)
                 if watch.agreement.note(feed, tick.price, tick.received_at):
                     self._tell_dispute(user_id, watch, tick)
                 if not watch.book.floor < tick.price < watch.book.ceiling:
                     is_touched = True
-                    self._touched(watch, tick)
+                    self._touched(user_id, watch, tick, feed)
         finally:  # a tick that fails must not cost the breaches before it
             if is_touched:
                 self._hand_over()
@@ -162,9 +188,32 @@ class StopLossMonitor:
         watches = self._watches.get(user_id, {})
         for symbol, quote in quotes.items():
             watch = watches.get(symbol)
-            if watch is not None and quote.price > 0:
-                self._judge(watch.book, Tick(symbol, quote.price, received_at, quote.exchange_time), "quote")
+            if watch is None or quote.price <= 0:
+                continue
+            watch.quoted = quote.price
+            if watch.held is not None and not watch.touches(quote.price):
+                watch.held.is_disproved = True
+            tick = Tick(symbol, quote.price, received_at, quote.exchange_time)
+            self._judge(watch.book, tick, source="quote")
         self._hand_over()
+
+    def on_refused(self, user_id: int, refused: Sequence[tuple[Tick, Decision]], feed: int = 0) -> None:
+        """Take what the gate keeps back, in order.
+
+        What is outside the day's band is held and asked about. What touches a stop after the close
+        is told: it will be judged again by the first price of the next session.
+        """
+        watches = self._watches.get(user_id, {})
+        for tick, decision in refused:
+            watch = watches.get(tick.symbol)
+            if watch is None or not watch.touches(tick.price):
+                continue
+            if decision is OUTSIDE_BAND:
+                spoken = watch.agreement.latest(feed)
+                now = self._clock.time()
+                self._doubt(user_id, watch, Hold(tick, feed, Doubt.OUTSIDE_BAND, now, spoken=spoken))
+            elif decision is AFTER_CLOSE:
+                self._tell_closed(watch.book, tick)
 
     async def on_price_update(self, symbol: str, ltp: Decimal) -> None:
         """Judge one price against every user's stops on ``symbol``; zero and less are ignored."""
@@ -172,9 +221,9 @@ class StopLossMonitor:
         if price <= 0:
             return
         tick = Tick(symbol, price, self._clock.time())
-        for watches in self._watches.values():
+        for user_id, watches in self._watches.items():
             if (watch := watches.get(symbol)) is not None:
-                self._judge(watch.book, tick)
+                self._note(user_id, watch, tick, 0)
         self._hand_over()
 
     # --- judging ------------------------------------------------------------------------
@@ -186,7 +235,9 @@ class StopLossMonitor:
         if known is not None and (known.epoch, known.rule) == (stop.epoch, stop.rule):
             stop = replace(stop, memory=known.memory)  # what was stored may be behind
         self.disarm(stop.strategy_id)
-        watch = self._watches.setdefault(stop.user_id, {}).setdefault(stop.symbol, _Watch())
+        watch = self._watches.setdefault(stop.user_id, {}).setdefault(
+            stop.symbol, Watch(band_percent(stop.symbol))
+        )
         watch.book.arm(stop)
         self._homes[stop.strategy_id] = stop
         latest = watch.latest
@@ -194,29 +245,58 @@ class StopLossMonitor:
         if latest is not None and is_fresh and latest.price not in stop.bounds:
             self._judge(watch.book, latest)
 
-    def _touched(self, watch: _Watch, tick: Tick) -> None:
-        held = watch.unconfirmed
-        if held is None and watch.agreement.is_disputed(tick.received_at):
-            watch.unconfirmed = tick
-            self._later(CONFIRM_S, partial(self._confirm, watch, tick))
+    def _note(self, user_id: int, watch: Watch, tick: Tick, feed: int) -> None:
+        """Do with one tick what ``on_ticks`` does, which has it written out: it is the hot path."""
+        watch.recent.append(tick)
+        if watch.agreement.note(feed, tick.price, tick.received_at):
+            self._tell_dispute(user_id, watch, tick)
+        if watch.touches(tick.price):
+            self._touched(user_id, watch, tick, feed)
+
+    def _touched(self, user_id: int, watch: Watch, tick: Tick, feed: int) -> None:
+        held = watch.held
+        if held is None:
+            if hold := watch.why_hold(tick, feed, self._clock.time()):
+                self._doubt(user_id, watch, hold)
+                return
+        elif held.why is Doubt.FREAK and is_same_print(held.tick, tick):
+            return  # told again, by this feed or by another: the print's second goes on
+        self._judge(watch.book, tick, feed, hold=held)
+        if held is not None and not watch.touches(held.tick.price):
+            watch.held = None  # else the held price touches more than this one: it keeps its time
+
+    def _doubt(self, user_id: int, watch: Watch, hold: Hold) -> None:
+        """Hold a touch, unless one is held already, and have it asked about."""
+        if watch.held is None:
+            watch.held = hold
+            self._later(CONFIRM_S, partial(self._confirm, watch, hold))
+        if hold.why is not Doubt.DISPUTED:
+            try:
+                self.on_doubt(Doubted(user_id, hold.feed, hold.tick.symbol, hold.tick.price, hold.why))
+            except Exception:  # asking comes second: the held print's second goes on all the same
+                logger.exception("that %s is in doubt could not be handed over", hold.tick.symbol)
+
+    def _confirm(self, watch: Watch, hold: Hold) -> None:
+        """A held touch has waited long enough: unless it was taken back, it counts."""
+        if watch.held is not hold:
             return
-        self._judge(watch.book, tick)
-        if held is not None and watch.book.floor < held.price < watch.book.ceiling:
-            watch.unconfirmed = None  # else the held price touches more than this one: it keeps its time
+        watch.held = None
+        if watch.is_taken_back(hold):
+            watch.dropped = hold.tick
+            return
+        self._judge(watch.book, hold.tick, hold.feed, hold=hold)
+        self._hand_over()
 
-    def _confirm(self, watch: _Watch, tick: Tick) -> None:
-        """Nobody confirmed the touch in time: it counts all the same."""
-        if watch.unconfirmed is tick:
-            watch.unconfirmed = None
-            self._judge(watch.book, tick)
-            self._hand_over()
-
-    def _judge(self, book: StopBook, tick: Tick, source: str = "tick") -> None:
+    def _judge(
+        self, book: StopBook, tick: Tick, feed: int = 0, *, hold: Hold | None = None, source: str = "tick"
+    ) -> None:
+        # What nobody confirmed may cost a position, but never moves a stop that follows the price.
+        is_confirmed = hold is None or hold.tick is not tick or hold.why is Doubt.DISPUTED
         for stop in book.take(tick.price):
             try:
                 judgement = stop.rule.judge(tick.price, stop.memory)
                 if not judgement.is_hit:
-                    self._remember(book, stop, judgement.memory)
+                    self._remember(book, stop, judgement.memory if is_confirmed else stop.memory)
                     continue
             except (
                 Exception
@@ -226,7 +306,19 @@ class StopLossMonitor:
                 continue
             del self._homes[stop.strategy_id]
             self._handed_over[stop.strategy_id] = (stop.epoch, stop.user_id)
-            self._found.append(_breach(stop, judgement.reason, tick, source, self._clock.time()))
+            told = self._judged(tick, feed, hold, source)
+            stamps = (tick.received_at, tick.exchange_time, source, self._clock.time())
+            self._found.append(Breach(stop, judgement.reason, tick.price, *stamps, told))
+
+    def _judged(self, tick: Tick, feed: int, hold: Hold | None, source: str) -> dict[str, Any]:
+        told = {} if hold is None else hold.told(self._clock.time())
+        if source != "tick":
+            return told
+        try:
+            return {"gate": dict(self.explain(tick, feed)), **told}
+        except Exception:  # evidence comes second
+            logger.exception("what the gate decided of %s could not be told", tick.symbol)
+            return told
 
     def _remember(self, book: StopBook, stop: Stop, memory: Memory) -> None:
         wiser = replace(stop, memory=memory)
@@ -254,15 +346,20 @@ class StopLossMonitor:
             except Exception:
                 logger.exception("what %d stop(s) remember could not be handed over", len(wiser))
 
-    def _tell_dispute(self, user_id: int, watch: _Watch, tick: Tick) -> None:
+    def _tell_closed(self, book: StopBook, tick: Tick) -> None:
+        for stop in book.reached(tick.price):
+            if (
+                self._closed.get(stop.strategy_id) != stop.epoch
+                and stop.rule.judge(tick.price, stop.memory).is_hit
+            ):
+                self._closed[stop.strategy_id] = stop.epoch
+                self._on_closed(Closed(stop, tick.price, self._clock.time()))
+
+    def _tell_dispute(self, user_id: int, watch: Watch, tick: Tick) -> None:
         try:
             self._on_dispute(Dispute(user_id, tick.symbol, watch.agreement.prices(tick.received_at)))
         except Exception:  # telling is second: the price is judged all the same
             logger.exception("that feeds disagree on %s could not be handed over", tick.symbol)
-
-
-def _breach(stop: Stop, reason: str, tick: Tick, source: str, decided_at: float) -> Breach:
-    return Breach(stop, reason, tick.price, tick.received_at, tick.exchange_time, source, decided_at)
 
 
 def _plain() -> StopLossMonitor:

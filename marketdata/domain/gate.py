@@ -1,6 +1,7 @@
 """What a price may do: be shown, trigger, both or neither.
 
-A price of zero or below is nobody's price. A price that is old, of unknown age or outside the
+A price of zero or below is nobody's price, and one outside the day's band is nobody's until a
+quote or a second has shown otherwise. A price that is old, of unknown age or outside the
 session is shown but triggers nothing. A price older than one already seen never replaces it,
 yet it did trade: while fresh, it may still trigger. Where a feed tells only when the last trade
 was, a later trade than the one known is fresh however late it is told; the same one told again
@@ -12,12 +13,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from marketdata.domain.bands import ANY, HIGHEST, Band, band_of
 from marketdata.domain.orders import Quote
-from marketdata.domain.sessions import Calendar, Phase
+from marketdata.domain.sessions import Calendar, Phase, next_midnight
 from marketdata.domain.ticks import Tick
 
 TICK_MAX_AGE = 10
 """Seconds that an exchange time may be old for its price to trigger."""
+DOUBT_S = 1.0
+"""How long a band may keep a price back that nobody could ask about."""
+SETTLED_S = 2.0
+"""How long a quote speaks against a feed that goes on outside the band: brokers answer one a second."""
 FUTURE_TOLERANCE = 30
 """Seconds that an exchange may be ahead of this machine's clock; above that, one of them is wrong."""
 
@@ -36,29 +42,36 @@ LATE = Decision("late", is_shown=False, is_actionable=True)  # overtaken by a ne
 
 STALE = Decision("stale", is_shown=True, is_actionable=False)
 FIRST_WITHOUT_TIME = Decision("first_without_time", is_shown=True, is_actionable=False)
-OUTSIDE_SESSION = Decision("outside_session", is_shown=True, is_actionable=False)
+BEFORE_OPEN = Decision("before_open", is_shown=True, is_actionable=False)
+AFTER_CLOSE = Decision("after_close", is_shown=True, is_actionable=False)
 CLOSED_DAY = Decision("closed_day_without_time", is_shown=True, is_actionable=False)
 FUTURE = Decision("future", is_shown=True, is_actionable=False)
 
 NO_PRICE = Decision("no_price", is_shown=False, is_actionable=False)
 OUT_OF_ORDER = Decision("out_of_order", is_shown=False, is_actionable=False)
+OUTSIDE_BAND = Decision("outside_band", is_shown=False, is_actionable=False)  # being asked about
+DISPROVED = Decision("disproved", is_shown=False, is_actionable=False)  # asked about: a quote says otherwise
 
 DECISIONS = (
     ACCEPTED,
     LATE,
     STALE,
     FIRST_WITHOUT_TIME,
-    OUTSIDE_SESSION,
+    BEFORE_OPEN,
+    AFTER_CLOSE,
     CLOSED_DAY,
     FUTURE,
     NO_PRICE,
     OUT_OF_ORDER,
+    OUTSIDE_BAND,
+    DISPROVED,
 )
 _OVERTAKEN: Mapping[Decision, Decision] = {ACCEPTED: LATE}
+_BY_PHASE: Mapping[Phase, Decision] = {Phase.BEFORE_OPEN: BEFORE_OPEN, Phase.AFTER_CLOSE: AFTER_CLOSE}
 
 
 def decide(tick: Tick, *, now: float, phase: Phase, newest: int | None) -> Decision:
-    """Judge one tick.
+    """Judge one tick by itself; which prices are possible at all, ``Gate`` knows.
 
     Args:
         tick: As the feed delivered it.
@@ -67,8 +80,10 @@ def decide(tick: Tick, *, now: float, phase: Phase, newest: int | None) -> Decis
         newest: Latest exchange time seen for this symbol on this feed, if any.
 
     """
-    if tick.price <= 0:
-        return NO_PRICE
+    return NO_PRICE if tick.price <= 0 else _possible(tick, now, phase, newest)
+
+
+def _possible(tick: Tick, now: float, phase: Phase, newest: int | None) -> Decision:
     if tick.exchange_time is None:
         return _without_time(tick, phase)
     is_news = tick.is_trade_time and not tick.is_first and newest is not None and tick.exchange_time > newest
@@ -86,7 +101,7 @@ def _without_time(tick: Tick, phase: Phase) -> Decision:
         return FIRST_WITHOUT_TIME
     if phase is Phase.OPEN:
         return ACCEPTED
-    return OUTSIDE_SESSION if phase is Phase.OUTSIDE else CLOSED_DAY
+    return _BY_PHASE.get(phase, CLOSED_DAY)
 
 
 def _with_time(age_s: float, phase: Phase) -> Decision:
@@ -95,7 +110,7 @@ def _with_time(age_s: float, phase: Phase) -> Decision:
     if age_s < -FUTURE_TOLERANCE:
         return FUTURE
     # On a day called closed a fresh exchange time outweighs the calendar.
-    return OUTSIDE_SESSION if phase is Phase.OUTSIDE else ACCEPTED
+    return ACCEPTED if phase is Phase.OPEN else _BY_PHASE.get(phase, ACCEPTED)
 
 
 def may_trigger_by_quote(exchange_time: int | None, *, now: float, phase: Phase) -> bool:
@@ -109,19 +124,49 @@ def may_trigger_by_quote(exchange_time: int | None, *, now: float, phase: Phase)
     return phase is Phase.OPEN
 
 
+@dataclass(slots=True)
+class _Doubt:
+    """A feed's prices are outside the band, since when, and whether a quote has said otherwise."""
+
+    since: float
+    newest: int | None  # the feed's newest time then: a later one is of a price inside the band
+    is_settled: bool = False
+
+
+class _Known:
+    """What is known of one symbol on one feed. Read with every tick, so it is one look-up."""
+
+    __slots__ = ("doubt", "lower", "newest", "phase", "until", "upper")
+
+    def __init__(self) -> None:
+        self.newest: int | None = None
+        self.phase = Phase.CLOSED_DAY
+        self.until = float("-inf")  # when phase and band have to be looked at again
+        self.lower, self.upper = ANY
+        self.doubt: _Doubt | None = None
+
+
 class Gate:
-    """``decide`` with what it has to remember: newest time by feed and symbol, phase by exchange."""
+    """``decide`` with what it has to remember: newest time by feed and symbol, phases, bands.
+
+    A price outside the day's band is refused while that is being asked about, for ``DOUBT_S`` at
+    most. A quote that contradicts it settles the matter for ``SETTLED_S``: two sources against one.
+    """
 
     def __init__(self, calendar: Calendar) -> None:
         self._calendar = calendar
-        self._newest: dict[tuple[int, str], int] = {}
+        self._known: dict[int, dict[str, _Known]] = {}
         self._phases: dict[str, tuple[Phase, float]] = {}
+        self._bands: dict[str, tuple[Band, float]] = {}  # and until when it holds
         self.counts: dict[str, int] = {decision.reason: 0 for decision in DECISIONS}
 
     def set_calendar(self, calendar: Calendar) -> None:
         """Judge by ``calendar`` from the next tick on."""
         self._calendar = calendar
         self._phases.clear()
+        for of_feed in self._known.values():
+            for known in of_feed.values():
+                known.until = float("-inf")
 
     def judge(self, tick: Tick, now: float, feed: int = 0) -> Decision:
         """Judge ``tick``, count it by reason, and remember its time.
@@ -129,26 +174,94 @@ class Gate:
         Times are compared within one feed (its account; 0: from outside): brokers stamp different
         moments, and what one user's feed has told is no news to another's stops.
         """
-        key = (feed, tick.symbol)
-        newest = self._newest.get(key)
-        decision = decide(tick, now=now, phase=self.phase(tick.symbol, now), newest=newest)
+        try:
+            known = self._known[feed][tick.symbol]
+        except KeyError:
+            known = self._known.setdefault(feed, {}).setdefault(tick.symbol, _Known())
+        if now >= known.until:
+            self._renew(known, tick.symbol, now)
+        if known.lower <= tick.price <= known.upper or self._is_void(known, tick, now):
+            decision = _possible(tick, now, known.phase, known.newest)
+        else:
+            decision = NO_PRICE if tick.price <= 0 else _refusal(known)
         self.counts[decision.reason] += 1
         # A time from the future is not remembered: every true price after it would look late.
         if decision.is_shown and decision is not FUTURE and tick.exchange_time is not None:
-            self._newest[key] = tick.exchange_time
-        elif tick.is_trade_time and tick.exchange_time is None:
-            self._newest.setdefault(key, 0)  # not traded yet: whatever comes is later
+            known.newest = tick.exchange_time
+        elif tick.is_trade_time and tick.exchange_time is None and known.newest is None:
+            known.newest = 0  # not traded yet: whatever comes is later
         return decision
 
     def admits(self, quote: Quote, now: float) -> bool:
-        """Tell whether a price that was asked for just now may trigger."""
-        phase = self.phase(quote.symbol, now)
-        return quote.price > 0 and may_trigger_by_quote(quote.exchange_time, now=now, phase=phase)
+        """Tell whether a price that was asked for just now may trigger; keep the band it tells."""
+        if quote.price <= 0:
+            return False
+        self._settle(quote, now)
+        return may_trigger_by_quote(quote.exchange_time, now=now, phase=self.phase(quote.symbol, now))
 
     def phase(self, symbol: str, now: float) -> Phase:
         """Return the phase of the symbol's exchange at UNIX time ``now``."""
+        return self._phase(symbol, now)[0]
+
+    def band(self, symbol: str, now: float) -> Band:
+        """Return which prices are possible today."""
+        band, until = self._bands.get(symbol, (ANY, now))
+        return band if now < until else ANY
+
+    def explain(self, tick: Tick, feed: int) -> Mapping[str, object]:
+        """Return what a tick was judged by, to be kept with what it led to."""
+        known = self._known.get(feed, {}).get(tick.symbol)
+        if known is None:
+            return {}
+        age_s = None if tick.exchange_time is None else round(tick.received_at - tick.exchange_time, 3)
+        overtaken = tick.exchange_time is not None and tick.exchange_time < (known.newest or 0)
+        return {
+            "decision": (LATE if overtaken else ACCEPTED).reason,
+            "phase": known.phase.value,
+            "age_s": age_s,
+        }
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _phase(self, symbol: str, now: float) -> tuple[Phase, float]:
         exchange = symbol.partition(":")[0]
         known = self._phases.get(exchange)
         if known is None or now >= known[1]:
             known = self._phases[exchange] = self._calendar.phase(exchange, now)
-        return known[0]
+        return known
+
+    def _renew(self, known: _Known, symbol: str, now: float) -> None:
+        known.phase, until = self._phase(symbol, now)
+        known.lower, known.upper = self.band(symbol, now)
+        known.until = min(until, self._bands.get(symbol, (ANY, until))[1]) if known.upper < HIGHEST else until
+
+    def _is_void(self, known: _Known, tick: Tick, now: float) -> bool:
+        """Tell whether the band that a price is outside of has to yield to it."""
+        if tick.price <= 0:
+            return False
+        doubt = known.doubt
+        is_over = doubt is not None and doubt.is_settled and now - doubt.since >= SETTLED_S
+        if doubt is None or is_over or doubt.newest != known.newest:
+            known.doubt = _Doubt(now, known.newest)
+            return False
+        if doubt.is_settled or now - doubt.since < DOUBT_S:
+            return False
+        self._set_band(tick.symbol, ANY, now)  # nobody could confirm it in time
+        return True
+
+    def _settle(self, quote: Quote, now: float) -> None:
+        self._set_band(quote.symbol, band_of(quote, self.band(quote.symbol, now)), now)
+        for of_feed in self._known.values():
+            known = of_feed.get(quote.symbol)
+            if known is not None and known.doubt is not None:
+                known.doubt = _Doubt(now, known.newest, is_settled=True)
+
+    def _set_band(self, symbol: str, band: Band, now: float) -> None:
+        self._bands[symbol] = (band, next_midnight(now))
+        for of_feed in self._known.values():
+            if (known := of_feed.get(symbol)) is not None:
+                known.until = float("-inf")
+
+
+def _refusal(known: _Known) -> Decision:
+    return DISPROVED if known.doubt is not None and known.doubt.is_settled else OUTSIDE_BAND

@@ -7,11 +7,18 @@ from datetime import date
 from decimal import Decimal
 
 INSTRUMENT_TYPES = ("EQ", "INDEX", "FUT", "CE", "PE")
+_DERIVATIVES = frozenset({"NFO", "BFO", "CDS", "BCD", "MCX", "NCO"})
 
 
 def canonical(exchange: str, tradingsymbol: str) -> str:
     """Return the broker-neutral name ``EXCHANGE:TRADINGSYMBOL``."""
     return f"{exchange}:{tradingsymbol}"
+
+
+def is_option(symbol: str) -> bool:
+    """Tell whether a canonical symbol is an option's: its price may double in a moment."""
+    exchange, _, tradingsymbol = symbol.partition(":")
+    return exchange in _DERIVATIVES and tradingsymbol.endswith(("CE", "PE"))
 
 
 @dataclass(frozen=True, slots=True)

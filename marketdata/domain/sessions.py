@@ -26,8 +26,14 @@ class Hours:
 
 class Phase(StrEnum):
     OPEN = "open"
-    OUTSIDE = "outside"  # a trading day, before the open or after the close
+    BEFORE_OPEN = "before_open"  # a trading day
+    AFTER_CLOSE = "after_close"  # a trading day
     CLOSED_DAY = "closed_day"  # the calendar knows of no session today
+
+    @property
+    def is_outside(self) -> bool:
+        """Tell whether it is a trading day outside its session: nothing may trigger."""
+        return self is Phase.BEFORE_OPEN or self is Phase.AFTER_CLOSE
 
 
 _EQUITY = Hours(time(9, 15), time(15, 30))
@@ -113,8 +119,13 @@ class Calendar:
             return Phase.CLOSED_DAY, midnight
         opens, closes = _unix(local.date(), hours.opens), _unix(local.date(), hours.closes)
         if now < opens:
-            return Phase.OUTSIDE, opens
-        return (Phase.OPEN, closes) if now < closes else (Phase.OUTSIDE, midnight)
+            return Phase.BEFORE_OPEN, opens
+        return (Phase.OPEN, closes) if now < closes else (Phase.AFTER_CLOSE, midnight)
+
+
+def next_midnight(now: float) -> float:
+    """Return when the day in India ends that UNIX time ``now`` is in."""
+    return _unix(datetime.fromtimestamp(now, UTC).astimezone(IST).date() + timedelta(days=1), time())
 
 
 def _unix(day: date, at: time) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from marketdata.domain.prices import to_rupees
@@ -17,6 +18,7 @@ class Breach:
         stop: As it stood when the price came.
         reason: What its rule calls it ("stop_loss").
         source: "tick" or "quote".
+        judged: What the price was judged by before the stop was: the gate's decision, a hold.
 
     """
 
@@ -27,6 +29,7 @@ class Breach:
     exchange_time: int | None
     source: str
     decided_at: float
+    judged: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def loss_rate(self) -> int:
@@ -42,6 +45,7 @@ class Breach:
             "received_at": self.received_at,
             "exchange_time": self.exchange_time,
             "decided_at": self.decided_at,
+            **self.judged,
         }
 
     @property

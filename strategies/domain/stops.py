@@ -93,6 +93,10 @@ class StopBook:
         self._settle()
         return taken
 
+    def reached(self, price: int) -> list[Stop]:
+        """Return the stops with ``price`` at or beyond a bound; they stay armed."""
+        return [armed.stop for armed in self._armed.values() if price not in armed.stop.bounds]
+
     def _push(self, heap: list[tuple[int, int, int]], entry: tuple[int, int, int]) -> None:
         heapq.heappush(heap, entry)
         if len(heap) > 2 * len(self._armed) + _SLACK:  # bounds that move leave their old entries behind

@@ -66,7 +66,8 @@ def test_a_first_packet_without_time_is_shown_only() -> None:
 
 @pytest.mark.parametrize("tick", [TIMED, UNTIMED])
 def test_outside_the_session_nothing_triggers(tick: Tick) -> None:
-    assert judged(tick, phase=Phase.OUTSIDE) is gate.OUTSIDE_SESSION
+    assert judged(tick, phase=Phase.BEFORE_OPEN) is gate.BEFORE_OPEN
+    assert judged(tick, phase=Phase.AFTER_CLOSE) is gate.AFTER_CLOSE
 
 
 def test_on_a_closed_day_a_fresh_exchange_time_outweighs_the_calendar() -> None:
@@ -96,8 +97,9 @@ def test_a_duplicate_is_as_good_as_the_first() -> None:
     [
         (Phase.OPEN, None, True),
         (Phase.OPEN, 7200, True),
-        (Phase.OUTSIDE, 0, False),
-        (Phase.OUTSIDE, None, False),
+        (Phase.BEFORE_OPEN, 0, False),
+        (Phase.AFTER_CLOSE, 0, False),
+        (Phase.AFTER_CLOSE, None, False),
         (Phase.CLOSED_DAY, 5, True),
         (Phase.CLOSED_DAY, 11, False),
         (Phase.CLOSED_DAY, None, False),
@@ -131,7 +133,7 @@ class TestTheLastTradesTime:
         assert judged(replace(TRADE, is_trade_time=False), newest=BEFORE) is gate.STALE
 
     @pytest.mark.parametrize(
-        ("phase", "expected"), [(Phase.OUTSIDE, gate.STALE), (Phase.CLOSED_DAY, gate.STALE)]
+        ("phase", "expected"), [(Phase.AFTER_CLOSE, gate.STALE), (Phase.CLOSED_DAY, gate.STALE)]
     )
     def test_outside_the_session_only_the_age_counts(self, phase: Phase, expected: Decision) -> None:
         assert judged(TRADE, newest=BEFORE, phase=phase) is expected
@@ -176,7 +178,7 @@ def test_whatever_comes_is_judged_and_nothing_bad_triggers(
     assert decision in gate.DECISIONS
     if decision.is_actionable:
         assert tick.price > 0
-        assert phase is not Phase.OUTSIDE
+        assert not phase.is_outside
         assert tick.exchange_time is None or -30 <= NOW - tick.exchange_time <= 10
         assert tick.exchange_time is not None or not tick.is_first
 
@@ -229,14 +231,14 @@ class TestGate:
         close = datetime(2026, 11, 23, 15, 30, tzinfo=IST).timestamp()
         last = replace(TIMED, exchange_time=int(close))
         assert room.judge(last, close - 0.5) is gate.ACCEPTED
-        assert room.judge(last, close) is gate.OUTSIDE_SESSION
+        assert room.judge(last, close) is gate.AFTER_CLOSE
 
     def test_a_new_calendar_counts_at_once(self) -> None:
         room = Gate(Calendar())
         assert room.judge(TIMED, NOW) is gate.ACCEPTED
         evening = {("NSE", datetime.fromtimestamp(NOW, IST).date()): Hours(time(18), time(19))}
         room.set_calendar(Calendar(evening))
-        assert room.judge(TIMED, NOW) is gate.OUTSIDE_SESSION
+        assert room.judge(TIMED, NOW) is gate.BEFORE_OPEN
 
     def test_always_turns_off_the_calendar_but_not_the_age(self) -> None:
         room = Gate(Calendar(always=True))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from marketdata.domain.gate import ACCEPTED, NO_PRICE, STALE
+from marketdata.domain.gate import ACCEPTED, NO_PRICE, STALE, Decision
 from marketdata.domain.prices import to_units
 from marketdata.domain.sessions import Calendar
 from marketdata.domain.ticks import Tick
@@ -28,6 +28,7 @@ class Recorder:
     def __init__(self, log: list[str], name: str, poison: str = "") -> None:
         self.taken: list[tuple[int, Tick]] = []
         self.asked: list[tuple[str, Decimal]] = []
+        self.refused: list[tuple[int, Tick, Decision]] = []
         self.flushed = 0
         self._log, self._name, self._poison = log, name, poison
 
@@ -40,6 +41,9 @@ class Recorder:
 
     async def on_price_update(self, symbol: str, ltp: Decimal) -> None:
         self.asked.append((symbol, ltp))
+
+    def on_refused(self, user_id: int, refused: Sequence[tuple[Tick, Decision]], feed: int = 0) -> None:
+        self.refused += [(user_id, tick, decision) for tick, decision in refused]
 
     async def flush(self) -> None:
         self.flushed += 1
@@ -93,6 +97,7 @@ def test_the_monitor_sees_actionable_ticks_only(house: House) -> None:
     judged = house.processor.accept(USER, [fresh, stale, zero])
     assert judged == [(fresh, ACCEPTED), (stale, STALE), (zero, NO_PRICE)]
     assert house.monitor.symbols == ["NSE:INFY"]
+    assert house.monitor.refused == [(USER, stale, STALE), (USER, zero, NO_PRICE)]
     assert house.cache.symbols == house.pages.symbols == ["NSE:INFY", "NSE:SBIN"]
     assert house.processor.get_stats()["refused"] == {"stale": 1, "no_price": 1}
 

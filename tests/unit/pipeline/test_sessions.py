@@ -79,7 +79,7 @@ def test_a_moment_without_timezone_is_refused() -> None:
 def test_a_weekend_is_a_closed_day_and_an_evening_is_not() -> None:
     calendar = Calendar()
     assert calendar.phase("NSE", at(SATURDAY, "10:00").timestamp())[0] is Phase.CLOSED_DAY
-    assert calendar.phase("NSE", at(MONDAY, "20:00").timestamp())[0] is Phase.OUTSIDE
+    assert calendar.phase("NSE", at(MONDAY, "20:00").timestamp())[0] is Phase.AFTER_CLOSE
 
 
 def test_an_exchange_nobody_described_has_no_session() -> None:
