@@ -19,7 +19,7 @@ from marketdata.brokers import registry
 from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.gate import Gate
-from marketdata.domain.orders import OrderLimits, OrderSnapshot, Quote
+from marketdata.domain.orders import OrderLimits, OrderSnapshot
 from marketdata.domain.sessions import Calendar
 from marketdata.feeds import FeedReport
 from marketdata.hints import listen
@@ -91,10 +91,7 @@ class Hooks:
         symbols, now = self._engine.monitor.symbols(user_id), self._clock.time()
         if all(self._gate.phase(symbol, now).is_outside for symbol in symbols):
             return frozenset()  # nothing armed, or nothing that may trigger before the open
-        return await self._engine.on_connected(user_id, account_id, admits=self._admits)
-
-    def _admits(self, quote: Quote) -> bool:
-        return self._gate.admits(quote, self._clock.time())
+        return await self._engine.on_connected(user_id, account_id)
 
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None:
         """Have the exit engine look at its orders."""
@@ -144,6 +141,7 @@ class House:
             calendar=Calendar(always=self._always),
             clock=clock,
         )
+        self.engine.use_gate(self.processor.gate)
         hooks = Hooks(self.engine, self.processor.gate, self._reporter, clock)
         self.manager = ListenerManager(
             self.processor, hooks=hooks, database=self._database, clock=clock, owned=at_work

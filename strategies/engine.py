@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from marketdata.database import FairDatabaseThread
 from marketdata.domain.clock import Clock
+from marketdata.domain.gate import Gate
 from marketdata.domain.orders import OrderSnapshot, Quote
 from marketdata.subscriptions import SubscriptionManager
 from strategies import records
 from strategies.accounts import AccountDesks
 from strategies.arming import armed_stops
+from strategies.crosscheck import CrossCheck
 from strategies.domain.events import Seen
 from strategies.journal import Journal
-from strategies.monitor import Dispute, StopLossMonitor
+from strategies.monitor import StopLossMonitor
 from strategies.opening import Opener
+from strategies.pricenews import PriceNews
 from strategies.spool import Spool
 from strategies.unarmed import UnarmedNews
 from strategies.watchman import Watchman
@@ -68,13 +71,20 @@ class ExitEngine:
         self._shop = Workshop(journal, desks, clock, is_trading, database)
         self._opener = Opener(self._shop, self._work_on, self.wake, spool)
         self._watchman = Watchman(self._shop, self._step_once, owned)
+        self.admits: Callable[[Quote], bool] = lambda _: True  # outside the session it is yesterday's price
+        news = PriceNews(journal.announcer, clock)
+        self._checks = CrossCheck(self._shop, self._judge_quotes, news)
         self.monitor = StopLossMonitor(
-            self._opener.take, clock, later=_call_later, on_dispute=self._on_dispute
+            self._opener.take,
+            clock,
+            later=_call_later,
+            on_dispute=self._checks.dispute,
+            on_doubt=self._checks.doubt,
+            on_closed=self._checks.closed,
         )
         self._unarmed = UnarmedNews(clock)
         self._workers: dict[int, tuple[ExitWorker, asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._telling: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
 
@@ -97,7 +107,7 @@ class ExitEngine:
         self._shop.closing.set()
         # A permit that was asked for must not be left behind without its order: nobody would know.
         await self._while(lambda: bool(self._shop.permitting), PERMIT_S)
-        tasks = [*(task for _, task in self._workers.values()), *self._tasks, *self._telling]
+        tasks = [*(task for _, task in self._workers.values()), *self._tasks, *self._checks.cancel()]
         tasks += self._opener.cancel()
         for task in tasks:
             task.cancel()
@@ -139,26 +149,24 @@ class ExitEngine:
             if snapshot.tag and snapshot.tag in worker.tags:
                 worker.nudge()
 
-    def _on_dispute(self, dispute: Dispute) -> None:
-        unit = partial(self._journal.feeds_disagree, dispute.user_id, dispute.symbol, dispute.prices)
-        task = asyncio.get_running_loop().create_task(self._shop.db(unit))
-        self._telling.add(task)
-        task.add_done_callback(self._told)
+    def use_gate(self, gate: Gate) -> None:
+        """Have quotes and evidence judged by the gate that the feeds' ticks go through."""
+        self.monitor.explain = gate.explain
+        self.admits = lambda quote: gate.admits(quote, self._clock.time())
 
-    def _told(self, task: asyncio.Task[None]) -> None:
-        self._telling.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("could not write that feeds disagree", exc_info=error)
+    def _judge_quotes(self, user_id: int, quotes: Mapping[str, Quote]) -> frozenset[str]:
+        admitted = {
+            symbol: quote for symbol, quote in quotes.items() if quote.price > 0 and self.admits(quote)
+        }
+        self.monitor.on_quotes(user_id, admitted, self._clock.time())
+        return frozenset(admitted)
 
-    async def on_connected(
-        self, user_id: int, account_id: int, *, admits: Callable[[Quote], bool] = lambda _: True
-    ) -> frozenset[str]:
+    async def on_connected(self, user_id: int, account_id: int) -> frozenset[str]:
         """Judge the armed instruments of a feed that has just (re)connected by a quote.
 
         Args:
             user_id: Whose stops.
             account_id: Whom to ask.
-            admits: Whether a quote may trigger now: outside the session it is yesterday's price.
 
         Returns:
             The symbols that were judged: those quoted, at a price that may trigger.
@@ -172,10 +180,7 @@ class ExitEngine:
         if not symbols:
             return frozenset()
         desk = await self._shop.desk(account_id, user_id)
-        quotes = await desk.quotes(symbols)
-        admitted = {symbol: quote for symbol, quote in quotes.items() if quote.price > 0 and admits(quote)}
-        self.monitor.on_quotes(user_id, admitted, self._clock.time())
-        return frozenset(admitted)
+        return self._judge_quotes(user_id, await desk.quotes(symbols))
 
     # --- keeping up with the database ---------------------------------------------------
 

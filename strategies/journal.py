@@ -67,7 +67,7 @@ class Journal:
         may_trade: MayTrade,
         fence: Fence | None = None,
     ) -> None:
-        self._announcer = announcer
+        self.announcer = announcer
         self._clock = clock
         self._rng = rng
         self._fence: Fence = fence or NoFence()
@@ -211,7 +211,7 @@ class Journal:
     def alarm(self, user_id: int, text: str) -> None:
         """Tell a person without the database, for when it is the database that fails."""
         body = {"strategy": None, "symbol": "", "text": text, "at": self._clock.time()}
-        self._announcer.tell(user_id, "alert", body)
+        self.announcer.tell(user_id, "alert", body)
 
     def strange_order(self, account_id: int, row: OrderSnapshot) -> None:
         """Commit and tell that the broker has an order with a tag of ours that is in no record."""
@@ -226,30 +226,7 @@ class Journal:
                 user_id=account.user_id, kind="overfill", text=text, at=self._now(), account_id=account_id
             )
             if alert is not None:
-                announce(alert, self._announcer)
-
-    def feeds_disagree(self, user_id: int, symbol: str, prices: Mapping[int, int]) -> None:
-        """Commit and tell that a user's feeds disagree on a price (units by account)."""
-        names = {row.pk: str(row) for row in BrokerAccount.objects.filter(pk__in=prices)}
-        shown = {names[pk]: str(to_rupees(price)) for pk, price in prices.items() if pk in names}
-        text = f"The feeds disagree on {symbol}: " + ", ".join(
-            f"{name} {price}" for name, price in shown.items()
-        )
-        exchange, _, tradingsymbol = symbol.partition(":")
-        with transaction.atomic():
-            for strategy in Strategy.objects.filter(
-                user=user_id,
-                status=Strategy.Status.ACTIVE,
-                instrument__exchange=exchange,
-                instrument__tradingsymbol=tradingsymbol,
-            ):
-                self._event(strategy, "feeds_disagree", {"prices": shown})
-            urgency = Alert.Urgency.INFO
-            alert = commit_alert(
-                user_id=user_id, kind="feeds_disagree", text=text, at=self._now(), urgency=urgency
-            )
-            if alert is not None:
-                announce(alert, self._announcer)
+                announce(alert, self.announcer)
 
     # --- inside -------------------------------------------------------------------------
 
@@ -262,10 +239,10 @@ class Journal:
     def _tell(self, exit_id: int) -> None:
         row = Exit.objects.select_related("strategy__instrument", "strategy__account").get(pk=exit_id)
         user_id = row.strategy.user_id
-        self._announcer.tell(user_id, "exit", exit_body(row))
-        self._announcer.tell(user_id, "strategy", strategy_body(row.strategy))
+        self.announcer.tell(user_id, "exit", exit_body(row))
+        self.announcer.tell(user_id, "strategy", strategy_body(row.strategy))
         if row.state == ExitState.TRIGGERED and row.reason == "stop_loss":
-            self._announcer.publish(f"strategies:{user_id}", _sl_triggered(row))
+            self.announcer.publish(f"strategies:{user_id}", _sl_triggered(row))
 
     def _alert(self, row: Exit, kind: str, text: str, *, urgency: str = Alert.Urgency.URGENT) -> None:
         alert = commit_alert(
@@ -278,7 +255,7 @@ class Journal:
             urgency=urgency,
         )
         if alert is not None:
-            announce(alert, self._announcer)
+            announce(alert, self.announcer)
 
     def _now(self) -> datetime:
         return at(self._clock.time())

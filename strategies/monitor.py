@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from marketdata.domain.ticks import Tick
 from marketdata.singletons import Singleton
 from strategies.domain.breaches import Breach, by_urgency
 from strategies.domain.freaks import Doubt, band_percent, is_same_print
+from strategies.domain.questions import Closed, Dispute, Doubted
 from strategies.domain.rules import Memory
 from strategies.domain.stops import Stop, StopBook
 from strategies.domain.watch import Hold, Watch
@@ -41,35 +42,6 @@ Later = Callable[[float, Callable[[], None]], object]
 
 Explain = Callable[[Tick, int], Mapping[str, Any]]
 """Tells what the gate decided of a feed's tick."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dispute:
-    """Feeds of one user that disagree on a price: units by account."""
-
-    user_id: int
-    symbol: str
-    prices: Mapping[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Doubted:
-    """A price that a feed's user has stops on and that a quote should confirm. ``price`` in units."""
-
-    user_id: int
-    feed: int
-    symbol: str
-    price: int
-    why: Doubt
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """A stop that a price touched after the close: nothing can be sold now. ``price`` in units."""
-
-    stop: Stop
-    price: int
-    at: float
 
 
 class StopLossMonitor:

@@ -54,6 +54,9 @@ _EVENTS = {
     "left_out": "An instrument cannot be subscribed",
     "clock": "The feed's times and this machine's clock disagree",
     "feeds_disagree": "The feeds disagree on the price",
+    "price_outside_band": "A price outside the day's limits was not believed",
+    "price_freak": "A single wild price was not believed",
+    "closed_beyond": "The market closed beyond the stop: the next session decides",
 }
 _DETAILS = ("side", "quantity", "filled", "price", "stop", "stop_loss", "from", "to", "average_price", "tag")
 _BAD_EVENTS = frozenset(
@@ -69,7 +72,18 @@ _BAD_EVENTS = frozenset(
         "clock",
     }
 )
-_BUSY_EVENTS = frozenset({"sl_triggered", "disconnected", "failed", "exit_asked", "feeds_disagree"})
+_BUSY_EVENTS = frozenset(
+    {
+        "sl_triggered",
+        "disconnected",
+        "failed",
+        "exit_asked",
+        "feeds_disagree",
+        "price_outside_band",
+        "price_freak",
+        "closed_beyond",
+    }
+)
 _GOOD_EVENTS = frozenset({"exit_done", "order_filled", "connected", "started", "logged_in"})
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from marketdata.domain.ticks import Tick
 from strategies.domain.breaches import Breach
+from strategies.domain.questions import Closed, Dispute, Doubted
 from strategies.domain.rules import FixedStop, Memory, Rule
 from strategies.domain.stops import Stop
-from strategies.monitor import Dispute, StopLossMonitor
+from strategies.monitor import StopLossMonitor
 
 INFY = "NSE:INFY"
 ONE, TWO = 11, 12  # feeds of one user
@@ -35,6 +36,8 @@ class House:
         self.batches: list[list[Breach]] = []
         self.stored: list[Stop] = []
         self.disputes: list[Dispute] = []
+        self.doubts: list[Doubted] = []
+        self.closed: list[Closed] = []
         self._timers: list[tuple[float, Callable[[], None]]] = []
         self.monitor = StopLossMonitor(
             self.batches.append,
@@ -42,6 +45,8 @@ class House:
             later=self.later,
             on_dispute=self.disputes.append,
             on_memory=self.stored.extend,
+            on_doubt=self.doubts.append,
+            on_closed=self.closed.append,
         )
 
     @property

@@ -1,15 +1,13 @@
-"""When quotes are asked for, and which may trigger."""
+"""When quotes are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
 
 from marketdata.domain.gate import Gate
-from marketdata.domain.orders import Quote
 from marketdata.domain.sessions import IST, Calendar
 from project.runtime import Hooks
 from tests.fakes.clock import HandClock
@@ -19,13 +17,12 @@ SATURDAY = "2026-11-21T11:00"
 
 
 class Engine:
-    """What the hooks use of the exit engine; the quotes it would have been given."""
+    """What the hooks use of the exit engine."""
 
     def __init__(self, *symbols: str) -> None:
         self._symbols = set(symbols)
         self.monitor = self
         self.log: list[str] = []
-        self.admitted: set[str] = set()
 
     def symbols(self, user_id: int) -> set[str]:
         return self._symbols
@@ -33,12 +30,9 @@ class Engine:
     async def reconcile(self) -> None:
         self.log.append("reconcile")
 
-    async def on_connected(
-        self, user_id: int, account_id: int, *, admits: Callable[[Quote], bool]
-    ) -> frozenset[str]:
+    async def on_connected(self, user_id: int, account_id: int) -> frozenset[str]:
         self.log.append("quotes")
-        self.admitted = {symbol for symbol in self._symbols if admits(Quote(symbol, 1))}
-        return frozenset(self.admitted)
+        return frozenset(self._symbols)
 
 
 def hooks(engine: Engine, at: str) -> Hooks:
@@ -49,19 +43,18 @@ def hooks(engine: Engine, at: str) -> Hooks:
 
 
 @pytest.mark.parametrize(
-    ("at", "asked", "admitted"),
+    ("at", "asked"),
     [
-        (MORNING, True, {"NSE:INFY", "MCX:GOLDM"}),
-        (EVENING, True, {"MCX:GOLDM"}),
-        (NIGHT, False, set()),
-        (SATURDAY, True, set()),  # the exchange's own time could say that it trades after all
+        (MORNING, True),
+        (EVENING, True),
+        (NIGHT, False),
+        (SATURDAY, True),  # the exchange's own time could say that it trades after all
     ],
 )
-async def test_only_open_exchanges_are_judged_by_quotes(at: str, *, asked: bool, admitted: set[str]) -> None:
+async def test_quotes_are_asked_for_unless_every_exchange_is_closed(at: str, *, asked: bool) -> None:
     engine = Engine("NSE:INFY", "MCX:GOLDM")
-    assert await hooks(engine, at).judge_by_quotes(1, 2) == admitted
+    assert bool(await hooks(engine, at).judge_by_quotes(1, 2)) is asked
     assert engine.log == ["reconcile", "quotes"][: 1 + asked]
-    assert engine.admitted == admitted
 
 
 async def test_with_nothing_armed_nothing_is_asked_for() -> None:

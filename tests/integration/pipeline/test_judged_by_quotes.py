@@ -61,6 +61,7 @@ async def test_what_the_answer_leaves_out_is_not_judged(
     engine = ExitEngine(Journal(Told(), clock, random.Random(1), lambda _: None), desks, clock)
     await engine.start()
     try:
-        assert await engine.on_connected(account.user_id, account.pk, admits=admits) == judged
+        engine.admits = admits
+        assert await engine.on_connected(account.user_id, account.pk) == judged
     finally:
         await engine.stop()

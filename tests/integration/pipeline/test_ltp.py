@@ -210,6 +210,8 @@ async def test_a_server_in_trouble_never_delays_a_stop_check(server: PrivateValk
 
         async def on_price_update(self, symbol: str, ltp: Decimal) -> None: ...
 
+        def on_refused(self, *_: object) -> None: ...
+
     writer = LtpWriter(ltp.cache())
     processor = TickProcessor(
         monitor=Monitor(), outlets=[writer], calendar=Calendar(always=True), clock=SystemClock()

@@ -12,8 +12,8 @@ from marketdata.domain.orders import Quote
 from marketdata.domain.prices import to_units
 from marketdata.domain.ticks import Tick
 from strategies.domain.breaches import Breach
+from strategies.domain.questions import Dispute
 from strategies.domain.rules import FixedStop
-from strategies.monitor import Dispute
 from tests.support.watching import INFY, ONE, TWO, House, stop
 
 
