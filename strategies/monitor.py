@@ -145,7 +145,7 @@ class StopLossMonitor:
                 watch = watches.get(tick.symbol)
                 if watch is None:
                     continue
-                watch.recent.append(tick)
+                watch.recent.append((tick, feed))
                 if watch.agreement.note(feed, tick.price, tick.received_at):
                     self._tell_dispute(user_id, watch, tick)
                 if not watch.book.floor < tick.price < watch.book.ceiling:
@@ -181,9 +181,10 @@ class StopLossMonitor:
             if watch is None or not watch.touches(tick.price):
                 continue
             if decision is OUTSIDE_BAND:
-                spoken = watch.agreement.latest(feed)
-                now = self._clock.time()
-                self._doubt(user_id, watch, Hold(tick, feed, Doubt.OUTSIDE_BAND, now, spoken=spoken))
+                if watch.held is not None and watch.is_taken_back(watch.held):
+                    watch.drop()
+                hold = watch.hold(tick, feed, Doubt.OUTSIDE_BAND, self._clock.time())
+                self._doubt(user_id, watch, hold)
             elif decision is AFTER_CLOSE:
                 self._tell_closed(watch.book, tick)
 
@@ -219,7 +220,7 @@ class StopLossMonitor:
 
     def _note(self, user_id: int, watch: Watch, tick: Tick, feed: int) -> None:
         """Do with one tick what ``on_ticks`` does, which has it written out: it is the hot path."""
-        watch.recent.append(tick)
+        watch.recent.append((tick, feed))
         if watch.agreement.note(feed, tick.price, tick.received_at):
             self._tell_dispute(user_id, watch, tick)
         if watch.touches(tick.price):
@@ -227,6 +228,9 @@ class StopLossMonitor:
 
     def _touched(self, user_id: int, watch: Watch, tick: Tick, feed: int) -> None:
         held = watch.held
+        if held is not None and held.why is not Doubt.DISPUTED and watch.has_been_back(held):
+            watch.drop()  # that one is over: this is another
+            held = None
         if held is None:
             if hold := watch.why_hold(tick, feed, self._clock.time()):
                 self._doubt(user_id, watch, hold)
@@ -252,10 +256,10 @@ class StopLossMonitor:
         """A held touch has waited long enough: unless it was taken back, it counts."""
         if watch.held is not hold:
             return
-        watch.held = None
         if watch.is_taken_back(hold):
-            watch.dropped = hold.tick
+            watch.drop()
             return
+        watch.held = None
         self._judge(watch.book, hold.tick, hold.feed, hold=hold)
         self._hand_over()
 

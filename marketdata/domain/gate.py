@@ -49,6 +49,7 @@ FUTURE = Decision("future", is_shown=True, is_actionable=False)
 
 NO_PRICE = Decision("no_price", is_shown=False, is_actionable=False)
 OUT_OF_ORDER = Decision("out_of_order", is_shown=False, is_actionable=False)
+IMPOSSIBLE = Decision("impossible", is_shown=False, is_actionable=False)  # and could not trigger anyway
 OUTSIDE_BAND = Decision("outside_band", is_shown=False, is_actionable=False)  # being asked about
 DISPROVED = Decision("disproved", is_shown=False, is_actionable=False)  # asked about: a quote says otherwise
 
@@ -63,6 +64,7 @@ DECISIONS = (
     FUTURE,
     NO_PRICE,
     OUT_OF_ORDER,
+    IMPOSSIBLE,
     OUTSIDE_BAND,
     DISPROVED,
 )
@@ -129,17 +131,18 @@ class _Doubt:
     """A feed's prices are outside the band, since when, and whether a quote has said otherwise."""
 
     since: float
-    newest: int | None  # the feed's newest time then: a later one is of a price inside the band
+    seen: Tick | None  # the feed's last price inside the band: another one ends the doubt
     is_settled: bool = False
 
 
 class _Known:
     """What is known of one symbol on one feed. Read with every tick, so it is one look-up."""
 
-    __slots__ = ("doubt", "lower", "newest", "phase", "until", "upper")
+    __slots__ = ("doubt", "lower", "newest", "phase", "seen", "until", "upper")
 
     def __init__(self) -> None:
         self.newest: int | None = None
+        self.seen: Tick | None = None
         self.phase = Phase.CLOSED_DAY
         self.until = float("-inf")  # when phase and band have to be looked at again
         self.lower, self.upper = ANY
@@ -180,10 +183,11 @@ class Gate:
             known = self._known.setdefault(feed, {}).setdefault(tick.symbol, _Known())
         if now >= known.until:
             self._renew(known, tick.symbol, now)
-        if known.lower <= tick.price <= known.upper or self._is_void(known, tick, now):
+        if known.lower <= tick.price <= known.upper:
             decision = _possible(tick, now, known.phase, known.newest)
+            known.seen = tick
         else:
-            decision = NO_PRICE if tick.price <= 0 else _refusal(known)
+            decision = self._outside_band(known, tick, now)
         self.counts[decision.reason] += 1
         # A time from the future is not remembered: every true price after it would look late.
         if decision.is_shown and decision is not FUTURE and tick.exchange_time is not None:
@@ -235,33 +239,34 @@ class Gate:
         known.lower, known.upper = self.band(symbol, now)
         known.until = min(until, self._bands.get(symbol, (ANY, until))[1]) if known.upper < HIGHEST else until
 
-    def _is_void(self, known: _Known, tick: Tick, now: float) -> bool:
-        """Tell whether the band that a price is outside of has to yield to it."""
+    def _outside_band(self, known: _Known, tick: Tick, now: float) -> Decision:
         if tick.price <= 0:
-            return False
+            return NO_PRICE
+        otherwise = _possible(tick, now, known.phase, known.newest)
+        if not otherwise.is_actionable:
+            return IMPOSSIBLE
         doubt = known.doubt
         is_over = doubt is not None and doubt.is_settled and now - doubt.since >= SETTLED_S
-        if doubt is None or is_over or doubt.newest != known.newest:
-            known.doubt = _Doubt(now, known.newest)
-            return False
-        if doubt.is_settled or now - doubt.since < DOUBT_S:
-            return False
+        if doubt is None or is_over or doubt.seen is not known.seen:
+            known.doubt = _Doubt(now, known.seen)
+            return OUTSIDE_BAND
+        if doubt.is_settled:
+            return DISPROVED
+        if now - doubt.since < DOUBT_S:
+            return OUTSIDE_BAND
         self._set_band(tick.symbol, ANY, now)  # nobody could confirm it in time
-        return True
+        return otherwise
 
     def _settle(self, quote: Quote, now: float) -> None:
         self._set_band(quote.symbol, band_of(quote, self.band(quote.symbol, now)), now)
         for of_feed in self._known.values():
             known = of_feed.get(quote.symbol)
             if known is not None and known.doubt is not None:
-                known.doubt = _Doubt(now, known.newest, is_settled=True)
+                is_open = known.doubt.seen is known.seen  # else a price inside the band has ended it already
+                known.doubt = _Doubt(now, known.seen, is_settled=True) if is_open else None
 
     def _set_band(self, symbol: str, band: Band, now: float) -> None:
         self._bands[symbol] = (band, next_midnight(now))
         for of_feed in self._known.values():
             if (known := of_feed.get(symbol)) is not None:
                 known.until = float("-inf")
-
-
-def _refusal(known: _Known) -> Decision:
-    return DISPROVED if known.doubt is not None and known.doubt.is_settled else OUTSIDE_BAND

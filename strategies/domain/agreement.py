@@ -42,10 +42,6 @@ class Agreement:
         """Return the prices (units) of the feeds that have spoken lately, by feed."""
         return {feed: price for feed, (price, at) in self._latest.items() if now - at <= FRESH_S}
 
-    def latest(self, feed: int) -> tuple[int, float] | None:
-        """Return what a feed said last (units) and when; the same object until it speaks again."""
-        return self._latest.get(feed)
-
     def _compare(self, now: float) -> None:
         prices = self.prices(now).values()
         low, high = min(prices), max(prices)

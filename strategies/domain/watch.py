@@ -12,6 +12,9 @@ from strategies.domain.agreement import Agreement
 from strategies.domain.freaks import RECENT, Doubt, is_freak, is_same_print, reference
 from strategies.domain.stops import StopBook
 
+Seen = tuple[Tick, int]
+"""A price that could be acted on, and whose feed told it."""
+
 
 @dataclass(slots=True)
 class Hold:
@@ -21,7 +24,7 @@ class Hold:
         feed: Whose tick it is.
         since: When it was held.
         compared: What it was found to be far from.
-        spoken: What its feed had said last when it came; None where the tick itself is that.
+        after: The last price that could be acted on when it was held: its own, or the one before.
         is_disproved: A quote says that the price is elsewhere.
 
     """
@@ -31,7 +34,7 @@ class Hold:
     why: Doubt
     since: float
     compared: int | None = None
-    spoken: tuple[int, float] | None = None
+    after: Seen | None = None
     is_disproved: bool = False
 
     def told(self, now: float) -> dict[str, Any]:
@@ -48,7 +51,7 @@ class Watch:
 
     Attributes:
         percent: How far a print may be from the last prices to be acted on at once.
-        recent: The last prices that were good enough to act on, oldest first.
+        recent: The last prices that could be acted on, oldest first.
         quoted: What a quote said last, units.
         dropped: The last print that was held and not acted on.
 
@@ -56,7 +59,7 @@ class Watch:
 
     percent: int
     book: StopBook = field(default_factory=StopBook)
-    recent: deque[Tick] = field(default_factory=lambda: deque(maxlen=RECENT))
+    recent: deque[Seen] = field(default_factory=lambda: deque(maxlen=RECENT))
     quoted: int | None = None
     agreement: Agreement = field(default_factory=Agreement)
     held: Hold | None = None
@@ -69,26 +72,39 @@ class Watch:
     @property
     def latest(self) -> Tick | None:
         """The last price, unless it is in doubt."""
-        latest = self.recent[-1] if self.recent else None
+        latest = self.recent[-1][0] if self.recent else None
         in_doubt = latest is self.dropped or (self.held is not None and latest is self.held.tick)
         return None if in_doubt else latest
 
+    def hold(self, tick: Tick, feed: int, why: Doubt, now: float, compared: int | None = None) -> Hold:
+        """Return the hold for a tick."""
+        return Hold(tick, feed, why, now, compared, self.recent[-1] if self.recent else None)
+
+    def drop(self) -> None:
+        """Let go of the held touch without acting on it."""
+        self.dropped, self.held = self.held.tick if self.held else None, None
+
     def why_hold(self, tick: Tick, feed: int, now: float) -> Hold | None:
         """Return the hold for a tick that touches, is noted already, and is open to doubt."""
-        before = list(self.recent)[:-1]
+        before = [seen for seen, _ in self.recent][:-1]
         compared = reference(before, tick.received_at, self.quoted)
         if is_freak(tick.price, compared, self.percent):
             # After one that only a quote spoke against, with nothing between: the second print.
             is_second = bool(before) and before[-1] is self.dropped and not is_same_print(before[-1], tick)
-            return None if is_second else Hold(tick, feed, Doubt.FREAK, now, compared)
+            return None if is_second else self.hold(tick, feed, Doubt.FREAK, now, compared)
         if self.agreement.is_disputed(tick.received_at):
-            return Hold(tick, feed, Doubt.DISPUTED, now)
+            return self.hold(tick, feed, Doubt.DISPUTED, now)
         return None
 
     def is_taken_back(self, hold: Hold) -> bool:
         """Tell whether its own feed has since been back inside the bounds, or a quote says it never left."""
-        if hold.why is Doubt.DISPUTED:
-            return False
-        latest = self.agreement.latest(hold.feed)
-        is_back = latest is not None and latest is not hold.spoken and not self.touches(latest[0])
-        return hold.is_disproved or is_back
+        return hold.why is not Doubt.DISPUTED and (hold.is_disproved or self.has_been_back(hold))
+
+    def has_been_back(self, hold: Hold) -> bool:
+        """Tell whether its own feed has since been back inside the bounds."""
+        for seen in reversed(self.recent):
+            if seen is hold.after:
+                return False
+            if seen[1] == hold.feed and not self.touches(seen[0].price):
+                return True
+        return False
