@@ -9,8 +9,9 @@ class ProjectConfig(AppConfig):
     verbose_name = "Tickguard"
 
     def ready(self) -> None:
-        from project.checks import daphne_is_current
+        from project.checks import calendar_is_filled, daphne_is_current
         from project.storage import durable_storage
 
         checks.register(daphne_is_current)
+        checks.register(calendar_is_filled, checks.Tags.database)
         checks.register(durable_storage, "storage", deploy=True)

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as Caution
+from django.db import DatabaseError
+
+from marketdata.clock import SystemClock
 
 OLDEST_DAPHNE = 4
 
@@ -29,3 +34,17 @@ def daphne_problems(installed: str) -> list[CheckMessage]:
             id="project.E001",
         )
     ]
+
+
+def calendar_is_filled(
+    app_configs: Sequence[Any] | None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Warn of a year without holidays; looked at where checks may use the database."""
+    if not databases or settings.MARKET_HOURS == "always":
+        return []
+    from marketdata.marketdays import calendar_warnings
+
+    try:
+        return [Caution(text, id="project.W001") for text in calendar_warnings(SystemClock().time())]
+    except DatabaseError:  # no tables yet
+        return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from django.views.decorators.http import require_safe
 
 from marketdata.domain.instruments import canonical
 from marketdata.domain.sessions import Calendar, Phase
+from marketdata.marketdays import calendar_warnings
 from marketdata.models import BrokerAccount, Listener, Subscription
 from marketdata.redis_client import ERRORS
 from marketdata.wanted import read_calendar
@@ -114,11 +116,13 @@ def websocket_health(only_user: int | None, now: datetime, calendar: Calendar) -
     healthy = not shielded.unprotected and all(
         _is_well(account, wanted.get(account.pk, []), now, calendar) for account in accounts
     )
+    warnings = [] if calendar.always else calendar_warnings(now.timestamp())
     return {
         "status": "healthy" if healthy else "degraded",
         "listeners": listeners,
-        "tick_processor": _stats(statuses),
+        "tick_processor": {**_stats(statuses), "refused": _refused(statuses)},
         "protection": shielded.as_json(),
+        **({"warnings": warnings} if warnings else {}),
     }
 
 
@@ -210,3 +214,11 @@ def _stats(statuses: Iterable[Status]) -> dict[str, float]:
     if together["total_ticks"]:
         together["error_rate"] = together["error_count"] / together["total_ticks"]
     return together
+
+
+def _refused(statuses: Iterable[Status]) -> dict[str, int]:
+    """Return how many ticks were not acted on, by reason, of all workers together."""
+    together: Counter[str] = Counter()
+    for status in statuses:
+        together.update(status["stats"].get("refused", {}))
+    return dict(together)

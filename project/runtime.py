@@ -29,6 +29,7 @@ from marketdata.leases import LeaseFence
 from marketdata.lookup import DatabaseTokens
 from marketdata.ltp import LtpWriter, close_cache
 from marketdata.manager import ListenerManager, set_listener_manager
+from marketdata.marketdays import calendar_warnings, seed_ahead
 from marketdata.ports import BrokerConfig, OrderGateway
 from marketdata.processor import TickProcessor, set_tick_processor
 from marketdata.publishing import RedisPublisher
@@ -36,6 +37,7 @@ from marketdata.reporting import FeedReporter
 from marketdata.sessionlocks import session_locks
 from marketdata.wanted import WantedFeed, read_calendar
 from project.crew import HouseCrew
+from project.exchanges import Exchanges
 from project.status import StatusWriter, worker_status
 from strategies.accounts import AccountDesks
 from strategies.channels import PageChannel, apprise_channels
@@ -108,6 +110,7 @@ class House:
     def __init__(self, worker: str, clock: Clock) -> None:
         self._clock = clock
         self._always = settings.MARKET_HOURS == "always"
+        self._warned: set[str] = set()  # of the calendar
         self._database = DatabaseThread("listener-manager")
         self._reports = DatabaseThread("reports")
         self._leases = DatabaseThread("leases")
@@ -143,6 +146,7 @@ class House:
         )
         self.engine.use_gate(self.processor.gate)
         hooks = Hooks(self.engine, self.processor.gate, self._reporter, clock)
+        self._exchanges = Exchanges(self.engine, self.processor.gate, hooks, clock)
         self.manager = ListenerManager(
             self.processor, hooks=hooks, database=self._database, clock=clock, owned=at_work
         )
@@ -221,19 +225,39 @@ class House:
         self.engine.wake()
 
     async def _keep_calendar(self) -> None:
+        told: dict[str, int] = {}
         while True:
             await self._clock.sleep(CALENDAR_S)
+            told = _say_refused(self.processor.stats().refused, told)
             await self._load_calendar()
 
     async def _load_calendar(self) -> None:
+        if not self._always:
+            await self._database.run(self._seed_calendar)
         calendar = await self._database.run(read_calendar, always=self._always)
-        self.processor.gate.set_calendar(calendar)
+        if calendar != self.processor.gate.calendar:
+            self.processor.gate.set_calendar(calendar)
+
+    def _seed_calendar(self) -> None:
+        """Enter the holidays of a year that has none; a failure leaves the calendar as it is."""
+        now = self._clock.time()
+        try:
+            if count := seed_ahead(now):
+                logger.info("%d market days entered", count)
+            warnings = calendar_warnings(now)
+        except Exception:
+            logger.exception("the market holidays could not be entered")
+            return
+        for text in set(warnings) - self._warned:
+            logger.warning("%s", text)
+        self._warned = set(warnings)
 
     async def _keep_reporting(self, on_report: Callable[[House], None]) -> None:
         count = 0
         while True:
             self._pages.set_users(self.manager.owners)
             reports = self.reports()
+            self._exchanges.look(reports)
             if count % WRITE_EVERY == 0 or self._reporter.has_news:
                 await self._reporter.write(reports)
             armed = self.engine.monitor.armed_count
@@ -260,6 +284,16 @@ class House:
         self._notifier.close()
         for thread in (self._database, self._reports, self._leases):
             thread.close()
+
+
+def _say_refused(refused: dict[str, int], told: dict[str, int]) -> dict[str, int]:
+    """Log what was refused since the last time; return what has been told of now."""
+    new = {reason: count - told.get(reason, 0) for reason, count in refused.items()}
+    if any(new.values()):
+        logger.info(
+            "ticks that triggered nothing: %s", ", ".join(f"{n} {why}" for why, n in new.items() if n)
+        )
+    return refused
 
 
 def _gateway(config: BrokerConfig) -> OrderGateway:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -57,6 +57,10 @@ class CrossCheck:
     def closed(self, closed: Closed) -> None:
         """Write down that the market closed beyond a stop."""
         self._start(self._shop.db(partial(self._news.closed, closed)))
+
+    def exchange(self, user_ids: Collection[int], kind: str, text: str) -> None:
+        """Write down how an exchange is, for each of these users."""
+        self._start(self._shop.db(partial(self._news.exchange, user_ids, kind, text)))
 
     def cancel(self) -> set[asyncio.Task[None]]:
         """Return what is under way, to be cancelled."""

@@ -73,14 +73,14 @@ class ExitEngine:
         self._watchman = Watchman(self._shop, self._step_once, owned)
         self.admits: Callable[[Quote], bool] = lambda _: True  # outside the session it is yesterday's price
         news = PriceNews(journal.announcer, clock)
-        self._checks = CrossCheck(self._shop, self._judge_quotes, news)
+        self.checks = CrossCheck(self._shop, self._judge_quotes, news)
         self.monitor = StopLossMonitor(
             self._opener.take,
             clock,
             later=_call_later,
-            on_dispute=self._checks.dispute,
-            on_doubt=self._checks.doubt,
-            on_closed=self._checks.closed,
+            on_dispute=self.checks.dispute,
+            on_doubt=self.checks.doubt,
+            on_closed=self.checks.closed,
         )
         self._unarmed = UnarmedNews(clock)
         self._workers: dict[int, tuple[ExitWorker, asyncio.Task[None]]] = {}
@@ -107,7 +107,7 @@ class ExitEngine:
         self._shop.closing.set()
         # A permit that was asked for must not be left behind without its order: nobody would know.
         await self._while(lambda: bool(self._shop.permitting), PERMIT_S)
-        tasks = [*(task for _, task in self._workers.values()), *self._tasks, *self._checks.cancel()]
+        tasks = [*(task for _, task in self._workers.values()), *self._tasks, *self.checks.cancel()]
         tasks += self._opener.cancel()
         for task in tasks:
             task.cancel()

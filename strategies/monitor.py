@@ -100,6 +100,10 @@ class StopLossMonitor:
         """Return the instruments on which a user has stops armed."""
         return {symbol for symbol, watch in self._watches.get(user_id, {}).items() if len(watch.book)}
 
+    def users_on(self, exchange: str) -> set[int]:
+        """Return the users who have stops armed on an exchange."""
+        return {stop.user_id for stop in self._homes.values() if stop.symbol.partition(":")[0] == exchange}
+
     # --- what to watch ------------------------------------------------------------------
 
     def arm(self, stop: Stop) -> None:

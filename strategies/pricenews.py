@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -59,6 +59,12 @@ class PriceNews:
         with transaction.atomic():
             self._event(strategy, "closed_beyond", detail)
             self._alert(stop.user_id, "closed_beyond", text, strategy.pk)
+
+    def exchange(self, user_ids: Collection[int], kind: str, text: str) -> None:
+        """Tell users how an exchange is."""
+        with transaction.atomic():
+            for user_id in sorted(user_ids):
+                self._alert(user_id, kind, text)
 
     # --- inside ---------------------------------------------------------------------------
 

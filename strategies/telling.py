@@ -21,6 +21,8 @@ _HEADLINES = {
     "feeds_disagree": "the feeds disagree",
     "price_outside_band": "an impossible price",
     "price_freak": "a freak price",
+    "exchange_halted": "the exchange has halted",
+    "exchange_mismatch": "the calendar and the exchange disagree",
     "closed_beyond": "the market closed beyond the stop",
     "budget": "order limit",
     "feed": "feed trouble",

@@ -162,6 +162,12 @@ class Gate:
         self._phases: dict[str, tuple[Phase, float]] = {}
         self._bands: dict[str, tuple[Band, float]] = {}  # and until when it holds
         self.counts: dict[str, int] = {decision.reason: 0 for decision in DECISIONS}
+        self.halted: frozenset[str] = frozenset()
+        """Exchanges that have halted: their prices are from before, whenever they are asked for."""
+
+    @property
+    def calendar(self) -> Calendar:
+        return self._calendar
 
     def set_calendar(self, calendar: Calendar) -> None:
         """Judge by ``calendar`` from the next tick on."""
@@ -201,7 +207,10 @@ class Gate:
         if quote.price <= 0:
             return False
         self._settle(quote, now)
-        return may_trigger_by_quote(quote.exchange_time, now=now, phase=self.phase(quote.symbol, now))
+        phase = self.phase(quote.symbol, now)
+        if quote.symbol.partition(":")[0] in self.halted:
+            phase = Phase.CLOSED_DAY  # as on a day called closed, its own time has to say otherwise
+        return may_trigger_by_quote(quote.exchange_time, now=now, phase=phase)
 
     def phase(self, symbol: str, now: float) -> Phase:
         """Return the phase of the symbol's exchange at UNIX time ``now``."""
@@ -211,6 +220,15 @@ class Gate:
         """Return which prices are possible today."""
         band, until = self._bands.get(symbol, (ANY, now))
         return band if now < until else ANY
+
+    def packet_times(self) -> dict[str, list[int]]:
+        """Return the newest time of every instrument by exchange, of feeds that tell packets' times."""
+        times: dict[str, list[int]] = {}
+        for of_feed in self._known.values():
+            for symbol, known in of_feed.items():
+                if known.newest and known.seen is not None and not known.seen.is_trade_time:
+                    times.setdefault(symbol.partition(":")[0], []).append(known.newest)
+        return times
 
     def explain(self, tick: Tick, feed: int) -> Mapping[str, object]:
         """Return what a tick was judged by, to be kept with what it led to."""

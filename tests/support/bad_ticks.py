@@ -109,8 +109,10 @@ def outside(wait: float, *, timed: bool) -> Act:
 
     def act(case: Case, house: TickHouse) -> None:
         house.move(wait)
-        stamp = {} if timed else {"exchange_time": None}
-        house.tick(case.symbol, case.touch(), **stamp)
+        if timed:
+            house.tick(case.symbol, case.touch())
+        else:
+            house.tick(case.symbol, case.touch(), exchange_time=None)
 
     return act
 

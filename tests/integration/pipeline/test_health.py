@@ -91,6 +91,7 @@ def test_all_is_well(client: Client, listener: Listener) -> None:
             "p99_processing_time_ms": 0.0,
             "symbols_tracked": 0,
             "ticks_per_second": 0.0,
+            "refused": {},
         },
         "protection": {"armed": 1, "protected": 1, "unprotected": []},
     }
@@ -123,6 +124,7 @@ def test_figures_and_symbols_of_the_worker_are_shown(
         "p99_processing_time_ms": 0.5,
         "symbols_tracked": 2,
         "ticks_per_second": 12.5,
+        "refused": {"stale": 3, "outside_band": 1},
     }
     feeds = {str(listener.account_id): {"symbols": ["NSE:INFY", "NSE:SBIN"]}}
     with valkey.client() as server:
@@ -132,6 +134,15 @@ def test_figures_and_symbols_of_the_worker_are_shown(
     told = body["listeners"][str(listener.account.user_id)][f"zerodha:{listener.account_id}"]
     assert told["subscribed_symbols"] == ["NSE:INFY", "NSE:SBIN"]
     assert told["subscription_count"] == 2
+
+
+def test_a_year_without_holidays_is_said(client: Client, listener: Listener, settings: Settings) -> None:
+    assert "warnings" not in report(client, **BEARER)[1]
+    settings.MARKET_HOURS = "exchange"
+    assert ["No market holiday of" in text for text in report(client, **BEARER)[1]["warnings"]] == [
+        True,
+        True,
+    ]
 
 
 def test_redis_away_leaves_the_rows(client: Client, listener: Listener, settings: Settings) -> None:
