@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 from django.db import connection, transaction
 from django.db.models import Exists, ForeignObjectRel, Model, OuterRef, Q, QuerySet
+from django.utils import timezone
 
 from marketdata.domain.errors import BadReply
 from marketdata.domain.instruments import Contract
-from marketdata.models import Instrument
+from marketdata.models import Instrument, InstrumentList
 
 T = TypeVar("T")
 Key = tuple[str, str]
@@ -78,6 +79,7 @@ def import_contracts(
         kept = _retire(
             broker, stored.keys() - listed.keys(), {contract.token for contract in listed.values()}
         )
+        InstrumentList.objects.update_or_create(broker=broker, defaults={"imported_at": timezone.now()})
     return Imported(len(listed), len(added), len(changed), removed, kept)
 
 

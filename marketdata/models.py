@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Upper
 
-from marketdata.domain.instruments import canonical
+from marketdata.domain.instruments import canonical, contract_text
 from marketdata.fields import EncryptedTextField, PriceField
 
 
@@ -109,6 +109,21 @@ class Instrument(models.Model):
     @property
     def symbol(self) -> str:
         return canonical(self.exchange, self.tradingsymbol)
+
+    @property
+    def contract(self) -> str:
+        """What the name stands for; another one after an exchange gave the name to another contract."""
+        return contract_text(self.instrument_type, self.expiry, self.strike)
+
+
+class InstrumentList(models.Model):
+    """When a broker's instrument list was last taken over."""
+
+    broker = models.CharField(max_length=16, choices=Broker, unique=True)
+    imported_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.broker}: {self.imported_at:%Y-%m-%d %H:%M}"
 
 
 class Subscription(models.Model):

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_safe
 
 from marketdata.domain.instruments import canonical
 from marketdata.domain.sessions import Calendar, Phase
+from marketdata.lists import list_warnings
 from marketdata.marketdays import calendar_warnings
 from marketdata.models import BrokerAccount, Listener, Subscription
 from marketdata.redis_client import ERRORS
@@ -116,7 +117,7 @@ def websocket_health(only_user: int | None, now: datetime, calendar: Calendar) -
     healthy = not shielded.unprotected and all(
         _is_well(account, wanted.get(account.pk, []), now, calendar) for account in accounts
     )
-    warnings = [] if calendar.always else calendar_warnings(now.timestamp())
+    warnings = [] if calendar.always else [*calendar_warnings(now.timestamp()), *list_warnings()]
     return {
         "status": "healthy" if healthy else "degraded",
         "listeners": listeners,

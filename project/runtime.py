@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -26,6 +27,7 @@ from marketdata.hints import listen
 from marketdata.holdings import Holdings
 from marketdata.keeper import LeaseKeeper
 from marketdata.leases import LeaseFence
+from marketdata.lists import list_warnings
 from marketdata.lookup import DatabaseTokens
 from marketdata.ltp import LtpWriter, close_cache
 from marketdata.manager import ListenerManager, set_listener_manager
@@ -41,6 +43,7 @@ from project.exchanges import Exchanges
 from project.status import StatusWriter, worker_status
 from strategies.accounts import AccountDesks
 from strategies.channels import PageChannel, apprise_channels
+from strategies.contracts import ContractNews
 from strategies.engine import ExitEngine
 from strategies.feed_alerts import FeedPages
 from strategies.journal import Journal
@@ -146,6 +149,7 @@ class House:
         )
         self.engine.use_gate(self.processor.gate)
         hooks = Hooks(self.engine, self.processor.gate, self._reporter, clock)
+        self._contracts = ContractNews(announcer, clock)
         self._exchanges = Exchanges(self.engine, self.processor.gate, hooks, clock)
         self.manager = ListenerManager(
             self.processor, hooks=hooks, database=self._database, clock=clock, owned=at_work
@@ -230,6 +234,8 @@ class House:
             await self._clock.sleep(CALENDAR_S)
             told = _say_refused(self.processor.stats().refused, told)
             await self._load_calendar()
+            look = partial(self._contracts.look, self.processor.gate.calendar, self.keeper.owned())
+            await self._reports.run(look)
 
     async def _load_calendar(self) -> None:
         if not self._always:
@@ -244,7 +250,7 @@ class House:
         try:
             if count := seed_ahead(now):
                 logger.info("%d market days entered", count)
-            warnings = calendar_warnings(now)
+            warnings = [*calendar_warnings(now), *list_warnings()]
         except Exception:
             logger.exception("the market holidays could not be entered")
             return

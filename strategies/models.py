@@ -46,6 +46,12 @@ class Strategy(models.Model):
     entry_price = PriceField(null=True, blank=True)
     stop_loss = PriceField(null=True, blank=True)
     epoch = models.PositiveIntegerField(default=0, editable=False, help_text="Counts the armings.")
+    contract = models.CharField(
+        max_length=48,
+        blank=True,
+        editable=False,
+        help_text="What the instrument stood for at the last start.",
+    )
     sl_triggered = models.BooleanField(default=False, editable=False)
     sl_trigger_price = PriceField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

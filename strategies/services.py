@@ -11,11 +11,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from marketdata.domain.sessions import IST
 from marketdata.models import BrokerAccount
 from marketdata.subscriptions import SubscriptionManager
 from strategies.alerts import close_alerts
@@ -45,7 +47,11 @@ def start_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
     _check_complete(strategy)
     with transaction.atomic():
         started = Strategy.objects.filter(pk=strategy.pk, status__in=_STARTABLE).update(
-            status=Strategy.Status.ACTIVE, epoch=F("epoch") + 1, sl_triggered=False, sl_trigger_price=None
+            status=Strategy.Status.ACTIVE,
+            epoch=F("epoch") + 1,
+            sl_triggered=False,
+            sl_trigger_price=None,
+            contract=strategy.instrument.contract,
         )
         if not started:
             raise StrategyError(_why_not(strategy, "started"))
@@ -193,6 +199,11 @@ def _check_complete(strategy: Strategy) -> None:
             f"{strategy.instrument} is listed by {strategy.instrument.get_broker_display()}, "
             f"but {strategy.account} is an account of {strategy.account.get_broker_display()}."
         )
+    expiry = strategy.instrument.expiry
+    if expiry is not None and expiry < timezone.now().astimezone(IST).date() and not _is_always_open():
+        raise StrategyError(
+            f"{strategy.instrument} expired on {expiry}: nothing can be sold or bought any more."
+        )
     if strategy.position == Strategy.Position.NONE:
         return  # watched only; nothing can trigger
     if not strategy.quantity:
@@ -200,6 +211,10 @@ def _check_complete(strategy: Strategy) -> None:
     if strategy.stop_loss is None:
         raise StrategyError(f"{strategy} has a position but no stop-loss: set one.")
     _checked_stop(strategy, strategy.stop_loss)
+
+
+def _is_always_open() -> bool:
+    return bool(settings.MARKET_HOURS == "always")
 
 
 def _checked_stop(strategy: Strategy, stop_loss: Decimal) -> Decimal:

@@ -21,6 +21,11 @@ def is_option(symbol: str) -> bool:
     return exchange in _DERIVATIVES and tradingsymbol.endswith(("CE", "PE"))
 
 
+def contract_text(instrument_type: str, expiry: date | None, strike: Decimal | None) -> str:
+    """Return what tells one contract from another that has had the same name, or the same token."""
+    return f"{instrument_type} {expiry or ''} {'' if strike is None else f'{strike.normalize():f}'}".strip()
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """One row of a broker's instrument list, in our terms.

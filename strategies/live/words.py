@@ -56,6 +56,10 @@ _EVENTS = {
     "feeds_disagree": "The feeds disagree on the price",
     "price_outside_band": "A price outside the day's limits was not believed",
     "price_freak": "A single wild price was not believed",
+    "expired": "The contract has expired: the stop is off",
+    "expires_next": "The contract expires on the next trading day",
+    "expires_now": "The contract expires within the half hour",
+    "suspended": "Suspended: the stop is off until you start it again",
     "closed_beyond": "The market closed beyond the stop: the next session decides",
 }
 _DETAILS = ("side", "quantity", "filled", "price", "stop", "stop_loss", "from", "to", "average_price", "tag")
@@ -70,6 +74,8 @@ _BAD_EVENTS = frozenset(
         "limited",
         "left_out",
         "clock",
+        "expired",
+        "suspended",
     }
 )
 _BUSY_EVENTS = frozenset(
@@ -82,6 +88,8 @@ _BUSY_EVENTS = frozenset(
         "price_outside_band",
         "price_freak",
         "closed_beyond",
+        "expires_next",
+        "expires_now",
     }
 )
 _GOOD_EVENTS = frozenset({"exit_done", "order_filled", "connected", "started", "logged_in"})
