@@ -126,6 +126,17 @@ class InstrumentList(models.Model):
         return f"{self.broker}: {self.imported_at:%Y-%m-%d %H:%M}"
 
 
+class ClosingPrice(models.Model):
+    """What a share last traded at on a day that it was watched, whatever the broker."""
+
+    symbol = models.CharField(max_length=80, unique=True)
+    price = PriceField()
+    day = models.DateField()
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.price} on {self.day}"
+
+
 class Subscription(models.Model):
     """One holder's wish to have an instrument watched; the count of rows is the reference count."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from django.conf import settings
 
 from marketdata.broadcast import PageBroadcast
 from marketdata.brokers import registry
+from marketdata.closings import of_shares, read_closings, write_closings
 from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.gate import Gate
@@ -49,6 +50,8 @@ from strategies.feed_alerts import FeedPages
 from strategies.journal import Journal
 from strategies.monitor import set_stop_loss_monitor
 from strategies.notifying import Notifier
+from strategies.records import trading_day
+from strategies.rescaled import band_around, is_comparable, is_ending
 from strategies.spool import Spool
 from strategies.switches import why_not_trade
 
@@ -58,6 +61,7 @@ REPORT_S = 1.0
 WRITE_EVERY = 2
 """Reports between two writes of rows that only grew older."""
 CALENDAR_S = 60.0
+REVIEW_S = 60.0
 RESTART_S = 1.0
 
 
@@ -89,14 +93,27 @@ class Hooks:
         self._gate = gate
         self._reporter = reporter
         self._clock = clock
+        self._reviewed: dict[int, float] = {}  # account -> when its shares' last closes were compared
 
     async def judge_by_quotes(self, user_id: int, account_id: int) -> frozenset[str]:
         """Arm what is to be armed, then judge all of it by quotes. Raises ``BrokerError``."""
         await self._engine.reconcile()
         symbols, now = self._engine.monitor.symbols(user_id), self._clock.time()
-        if all(self._gate.phase(symbol, now).is_outside for symbol in symbols):
+        if all(self._gate.phase(symbol, now).is_outside for symbol in symbols) and not self._is_morning(
+            symbols, account_id
+        ):
             return frozenset()  # nothing armed, or nothing that may trigger before the open
         return await self._engine.on_connected(user_id, account_id)
+
+    def _is_morning(self, symbols: Collection[str], account_id: int) -> bool:
+        """Once a minute before the open: nothing triggers, but yesterday's close may have another scale."""
+        now = self._clock.time()
+        exchanges = {symbol.partition(":")[0] for symbol in symbols}
+        is_near = any(is_comparable(exchange, now, self._gate.calendar) for exchange in exchanges)
+        is_due = is_near and now - self._reviewed.get(account_id, float("-inf")) >= REVIEW_S
+        if is_due:
+            self._reviewed[account_id] = now
+        return is_due
 
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None:
         """Have the exit engine look at its orders."""
@@ -166,6 +183,7 @@ class House:
         alerts = self._forever("alerts", self._notifier.run)
         try:
             await self._load_calendar()
+            await self._load_closings()
             await self.keeper.start()
             await self.engine.start()
             await self._run_until(stop, on_report)
@@ -236,6 +254,28 @@ class House:
             await self._load_calendar()
             look = partial(self._contracts.look, self.processor.gate.calendar, self.keeper.owned())
             await self._reports.run(look)
+            await self._keep_closings()
+            await self._load_closings()
+
+    async def _keep_closings(self) -> None:
+        """Keep the last prices of shares while their session ends."""
+        calendar, now = self.processor.gate.calendar, self._clock.time()
+        ending = {
+            symbol: price
+            for symbol, price in self.engine.monitor.prices().items()
+            if is_ending(symbol.partition(":")[0], now, calendar)
+        }
+        shares = {symbol: ending[symbol] for symbol in of_shares(ending)}
+        if shares and not self._always:
+            await self._reports.run(partial(write_closings, shares, trading_day(now)))
+
+    async def _load_closings(self) -> None:
+        """Know what shares closed at, and ask about prices far from that until a quote has told the day's limits."""
+        closings, gate, now = await self._database.run(read_closings), self.processor.gate, self._clock.time()
+        self.engine.scales.load(closings)
+        for symbol in closings if not self._always else ():
+            if (known := self.engine.scales.expected(symbol, now, gate.calendar)) is not None:
+                gate.presume(symbol, band_around(known.price), now)
 
     async def _load_calendar(self) -> None:
         if not self._always:

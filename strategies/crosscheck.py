@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ SPACING_S = 1.0
 TOLD_AGAIN_S = 3600.0
 """A price that is not believed is written down once in so long for each symbol of a feed."""
 
-Judge = Callable[[int, Mapping[str, Quote]], object]
+Judge = Callable[[int, Mapping[str, Quote]], Awaitable[object]]
 """Judges a user's stops by quotes, as far as they may trigger."""
 
 
@@ -87,7 +87,7 @@ class CrossCheck:
             logger.warning("account %s was asked about prices in doubt: %s", account_id, exc)
             return
         for user_id in {doubted.user_id for doubted in asked}:
-            self._judge(user_id, quotes)
+            await self._judge(user_id, quotes)
         for doubted in asked:
             quote = quotes.get(doubted.symbol)
             if quote is not None and quote.price > 0 and _is_far(doubted.price, quote.price):

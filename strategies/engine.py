@@ -10,10 +10,12 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
+from marketdata.closings import read_closings
 from marketdata.database import FairDatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.gate import Gate
 from marketdata.domain.orders import OrderSnapshot, Quote
+from marketdata.domain.sessions import Calendar
 from marketdata.subscriptions import SubscriptionManager
 from strategies import records
 from strategies.accounts import AccountDesks
@@ -24,6 +26,7 @@ from strategies.journal import Journal
 from strategies.monitor import StopLossMonitor
 from strategies.opening import Opener
 from strategies.pricenews import PriceNews
+from strategies.rescaled import ScaleCheck, suspend_rescaled
 from strategies.spool import Spool
 from strategies.unarmed import UnarmedNews
 from strategies.watchman import Watchman
@@ -72,6 +75,8 @@ class ExitEngine:
         self._opener = Opener(self._shop, self._work_on, self.wake, spool)
         self._watchman = Watchman(self._shop, self._step_once, owned)
         self.admits: Callable[[Quote], bool] = lambda _: True  # outside the session it is yesterday's price
+        self._calendar: Callable[[], Calendar] = lambda: Calendar(always=True)
+        self.scales = ScaleCheck()
         news = PriceNews(journal.announcer, clock)
         self.checks = CrossCheck(self._shop, self._judge_quotes, news)
         self.monitor = StopLossMonitor(
@@ -152,13 +157,20 @@ class ExitEngine:
     def use_gate(self, gate: Gate) -> None:
         """Have quotes and evidence judged by the gate that the feeds' ticks go through."""
         self.monitor.explain = gate.explain
+        self._calendar = lambda: gate.calendar
         self.admits = lambda quote: gate.admits(quote, self._clock.time())
 
-    def _judge_quotes(self, user_id: int, quotes: Mapping[str, Quote]) -> frozenset[str]:
+    async def _judge_quotes(self, user_id: int, quotes: Mapping[str, Quote]) -> frozenset[str]:
+        now = self._clock.time()
+        if rescaled := self.scales.found(quotes, now, self._calendar()):
+            for one in rescaled:
+                await self._shop.urgent_db(partial(suspend_rescaled, one))
+            self.scales.load(await self._shop.db(read_closings))
+            await self.reconcile()
         admitted = {
             symbol: quote for symbol, quote in quotes.items() if quote.price > 0 and self.admits(quote)
         }
-        self.monitor.on_quotes(user_id, admitted, self._clock.time())
+        self.monitor.on_quotes(user_id, admitted, now)
         return frozenset(admitted)
 
     async def on_connected(self, user_id: int, account_id: int) -> frozenset[str]:
@@ -180,7 +192,7 @@ class ExitEngine:
         if not symbols:
             return frozenset()
         desk = await self._shop.desk(account_id, user_id)
-        return self._judge_quotes(user_id, await desk.quotes(symbols))
+        return await self._judge_quotes(user_id, await desk.quotes(symbols))
 
     # --- keeping up with the database ---------------------------------------------------
 

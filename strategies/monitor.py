@@ -100,6 +100,15 @@ class StopLossMonitor:
         """Return the instruments on which a user has stops armed."""
         return {symbol for symbol, watch in self._watches.get(user_id, {}).items() if len(watch.book)}
 
+    def prices(self) -> dict[str, int]:
+        """Return the last price (units) of every instrument with stops armed, where one is known."""
+        return {
+            symbol: watch.latest.price
+            for watches in self._watches.values()
+            for symbol, watch in watches.items()
+            if watch.latest is not None and len(watch.book)
+        }
+
     def users_on(self, exchange: str) -> set[int]:
         """Return the users who have stops armed on an exchange."""
         return {stop.user_id for stop in self._homes.values() if stop.symbol.partition(":")[0] == exchange}

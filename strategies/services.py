@@ -20,7 +20,7 @@ from django.utils import timezone
 from marketdata.domain.sessions import IST
 from marketdata.models import BrokerAccount
 from marketdata.subscriptions import SubscriptionManager
-from strategies.alerts import close_alerts
+from strategies.alerts import announce, close_alerts, close_open, commit_alert
 from strategies.announcing import LayerAnnouncer
 from strategies.domain.exits import ExitState
 from strategies.models import Exit, Strategy, StrategyEvent
@@ -28,6 +28,7 @@ from strategies.reporting import exit_body, plain, strategy_body
 
 By = AbstractBaseUser | AnonymousUser | None
 _STARTABLE = (Strategy.Status.DRAFT, Strategy.Status.CLOSED, Strategy.Status.SUSPENDED)
+SUSPENDED = "suspended"
 _subscriptions = SubscriptionManager()
 _announcer = LayerAnnouncer()
 
@@ -55,6 +56,7 @@ def start_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
         )
         if not started:
             raise StrategyError(_why_not(strategy, "started"))
+        close_open(timezone.now(), (SUSPENDED,), strategy=strategy.pk)
         _subscriptions.on_strategy_started(strategy.pk, strategy.account_id, strategy.instrument_id)
         BrokerAccount.objects.filter(
             pk=strategy.account_id, desired_state=BrokerAccount.DesiredState.STOPPED
@@ -157,6 +159,24 @@ def _told_by_a_person(row: Exit, kind: str, by: By, **columns: Any) -> Exit:
             lambda: _announcer.tell(row.strategy.user_id, "exit", exit_body(row)), robust=True
         )
     return row
+
+
+def suspend_strategy(strategy: Strategy, reason: str) -> bool:
+    """Take the stop off until a person starts the strategy again, and tell them why.
+
+    The caller holds the transaction. False, and nothing done, when it is no longer as it was read.
+    """
+    rows = Strategy.objects.filter(pk=strategy.pk, status=Strategy.Status.ACTIVE, epoch=strategy.epoch)
+    if not rows.update(status=Strategy.Status.SUSPENDED):
+        return False
+    _subscriptions.on_strategy_stopped(strategy.pk)
+    alert = commit_alert(
+        user_id=strategy.user_id, kind=SUSPENDED, text=reason, at=timezone.now(), strategy_id=strategy.pk
+    )
+    if alert is not None:
+        announce(alert, _announcer)
+    _changed(strategy, SUSPENDED, None, {"text": reason})
+    return True
 
 
 def create_exit(

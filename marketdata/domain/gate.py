@@ -221,6 +221,11 @@ class Gate:
         band, until = self._bands.get(symbol, (ANY, now))
         return band if now < until else ANY
 
+    def presume(self, symbol: str, band: Band, now: float) -> None:
+        """Ask about prices outside ``band`` until a quote has told the day's."""
+        if now >= self._bands.get(symbol, (ANY, now))[1]:
+            self._set_band(symbol, band, now)
+
     def packet_times(self) -> dict[str, list[int]]:
         """Return the newest time of every instrument by exchange, of feeds that tell packets' times."""
         times: dict[str, list[int]] = {}

@@ -207,6 +207,7 @@ class Quote:
         ask: Best price somebody sells at; 0: nobody there.
         lower: Lowest price of the day that the exchange takes.
         upper: Highest price of the day that the exchange takes.
+        close: The last session's closing price, in today's scale.
 
     """
 
@@ -219,3 +220,4 @@ class Quote:
     ask: int | None = None
     lower: int | None = None
     upper: int | None = None
+    close: int | None = None

@@ -97,6 +97,11 @@ class Calendar:
                 return self.overrides[name, day]
         return regular_hours(exchange, day)
 
+    def previous_session(self, exchange: str, day: date) -> date:
+        """Return the last day before ``day`` on which the exchange had a session."""
+        days = (day - timedelta(days=back) for back in range(1, 31))
+        return next((one for one in days if self.hours(exchange, one) is not None), day - timedelta(days=1))
+
     def is_open(self, exchange: str, at: datetime) -> bool:
         """Tell whether the regular session is open at ``at`` (timezone-aware).
 

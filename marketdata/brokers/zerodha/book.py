@@ -115,6 +115,7 @@ def quote(symbol: str, row: Any) -> Quote:
         ask=best(row, "sell"),
         lower=optional_units(row, "lower_circuit_limit"),
         upper=optional_units(row, "upper_circuit_limit"),
+        close=optional_units(day, "close"),
     )
 
 

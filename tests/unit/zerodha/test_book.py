@@ -151,7 +151,7 @@ def test_a_quote_is_exact_and_timed_in_india() -> None:
     row = recorded("quote")["NSE:INFY"] | {"timestamp": datetime(2021, 6, 8, 15, 45, 56)}  # noqa: DTZ001
     assert book.quote("NSE:INFY", row) == Quote(
         "NSE:INFY", 14_129_500_000, 1623147356, 13_955_500_000, 14_217_500_000,
-        bid=0, ask=14_129_500_000, lower=12_507_000_000, upper=15_286_000_000,
+        bid=0, ask=14_129_500_000, lower=12_507_000_000, upper=15_286_000_000, close=13_896_500_000,
     )  # fmt: skip
 
 
