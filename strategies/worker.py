@@ -206,10 +206,10 @@ class ExitWorker:
         waiting.cancel()
         if sending.done():
             return
-        latest = await self._current()
         event = Unanswered(self._shop.moment())
-        after, commands = step(State(latest.record, self._memory), event)
         try:
+            latest = await self._current()
+            after, commands = step(State(latest.record, self._memory), event)
             await self._commit(latest, after, event, commands)
         except Exception:  # what matters is the reply
             logger.exception("exit %s: could not tell that the broker is slow to answer", task.record.id)
@@ -219,7 +219,11 @@ class ExitWorker:
 
     async def _record(self, written: Written) -> Command:
         while True:
-            task = await self._current()
+            if self._is_outdated:  # what is known of an order must not be lost to a database that fails
+                self._is_outdated, load = False, partial(records.load, self.exit_id)
+                what = f"the reply to order {written.tag}"
+                self._task = await self._shop.until_committed(load, self.user_id, what)
+            task = self._latest()
             after, commands = step(State(task.record, self._memory), written)
             try:
                 await self._commit(task, after, written, commands)
@@ -257,6 +261,8 @@ class ExitWorker:
             finally:
                 waiting.cancel()
                 resting.cancel()
+        else:
+            await self._shop.clock.sleep(0)  # whatever a step asks for, the others get their turn
         self._news.clear()
         return Woken(self._shop.moment())
 

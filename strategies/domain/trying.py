@@ -113,8 +113,8 @@ def _again(record: ExitRecord, tries: Sequence[OrderRecord], at: Moment) -> Verd
         pause = FIX_AFTER_S if counted[-1].state is OrderState.REJECTED else 0.0
     else:
         return _go(record, tries, counted)
-    left = sent[-1].changed_at + pause - at.time
-    return Later(min(left, pause)) if left > 0 else _go(record, tries, counted)
+    since = at.time - sent[-1].changed_at  # below zero: the clock was set back, nobody knows how long it was
+    return Later(pause - since) if 0 <= since < pause else _go(record, tries, counted)
 
 
 def _go(record: ExitRecord, tries: Sequence[OrderRecord], counted: Sequence[OrderRecord]) -> Go:
