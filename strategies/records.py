@@ -5,16 +5,17 @@ All of it blocks: call it from the exit engine's own thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
 
 from marketdata.accounts import broker_config
+from marketdata.domain.instruments import canonical
 from marketdata.domain.orders import OrderRequest, RejectClass, RejectReason, Side
 from marketdata.models import BrokerAccount
 from marketdata.ports import BrokerConfig
@@ -30,6 +31,7 @@ MayTrade = Callable[[Strategy], Refusal | None]
 
 IST = ZoneInfo("Asia/Kolkata")
 FINAL_EXITS = [state for state in ExitState if state.is_final]
+_SYMBOL = tuple(f"exit__strategy__instrument__{name}" for name in ("exchange", "tradingsymbol"))
 FINAL_ORDERS = [state for state in OrderState if state.is_final]
 
 
@@ -145,16 +147,30 @@ def circumstances(
     """Return what else bears on a new order of an exit, beside a read begun at ``read_at`` (UNIX s)."""
     strategy = Strategy.objects.select_related("account", "instrument").get(exits=task.record.id)
     refusal = may_trade(strategy)
-    names = ExitOrder.objects.filter(account=task.account_id, trading_day=today)
-    known = list(names.values_list("tag", "broker_order_id"))
+    known = list(
+        ExitOrder.objects.filter(account=task.account_id, trading_day=today)
+        .order_by("id")
+        .values_list("tag", "broker_order_id", "opening", "side", "product", *_SYMBOL)
+    )
     return Circumstances(
         own=own_orders(task.account_id, read_at, today),
-        tags={tag for tag, _ in known},
-        order_ids={order_id for _, order_id in known} - {""},
+        tags={tag for tag, *_ in known},
+        order_ids={order_id for _, order_id, *_ in known} - {""},
+        openings=_openings(known),
         refusal=refusal.text if refusal else "",
         is_refusal_final=refusal.is_final if refusal else False,
         new_tag=new_tag,
     )
+
+
+def _openings(orders: Iterable[Sequence[Any]]) -> dict[tuple[str, str], int]:
+    """Return what most shows of each position: reads that a fill came between show less than there was."""
+    found: dict[tuple[str, str], int] = {}
+    for _, _, opening, side, product, *symbol in orders:
+        if opening is not None:
+            key, most = (canonical(*symbol), product), max if side == Side.SELL else min
+            found[key] = most(opening, found.get(key, opening))
+    return found
 
 
 def orders_of_day(account_id: int, today: date) -> list[OrderRecord]:

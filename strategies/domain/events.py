@@ -41,6 +41,8 @@ class Circumstances:
         refusal: Why no order may be sent for this strategy; empty when one may.
         is_refusal_final: Nor will one ever be, as on a paper account.
         new_tag: For the order to be planned.
+        openings: By symbol and product of our orders of today, the position without the day's fills:
+            the largest that one of them was planned from.
 
     """
 
@@ -50,6 +52,7 @@ class Circumstances:
     refusal: str = ""
     is_refusal_final: bool = False
     new_tag: str = ""
+    openings: Mapping[tuple[str, str], int] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)

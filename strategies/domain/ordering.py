@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from marketdata.domain.orders import Side
 from strategies.domain.absence import opening
 from strategies.domain.events import Circumstances, Command, End, OpenWire, ReadAccount, Rest, Seen, Tell
 from strategies.domain.exits import ExitState, OrderState
@@ -39,7 +40,8 @@ def plan_order(state: State, seen: Seen, around: Circumstances, verdict: Go | As
     record = state.record
     quantity = verdict.quantity if isinstance(verdict, Go) else record.missing
     need = Need(record.symbol, record.product, record.is_long, quantity, record.terms.is_listed)
-    found = plan(need, seen.positions, around.own, not_ours(seen.book, around.tags, around.order_ids))
+    own = [*around.own, *_unshown(seen, around)]
+    found = plan(need, seen.positions, own, not_ours(seen.book, around.tags, around.order_ids))
     if isinstance(found, Flat):
         return _flat(state, seen)
     state = state.remembering(flat_since=None)
@@ -53,7 +55,7 @@ def plan_order(state: State, seen: Seen, around: Circumstances, verdict: Go | As
             covered = again(state.memory.covered, seen.at, ", ".join(foreign))
             return state.remembering(covered=covered), (Rest(POLL_S),)
         case Send():  # pragma: no branch - the last of them
-            order = _order(state, seen, around.new_tag, verdict, found)
+            order = _order(state, seen, around, verdict, found)
             return state.remembering(covered=None).with_order(order), (OpenWire(order.tag),)
 
 
@@ -67,7 +69,31 @@ def has_room(order: OrderRecord, record: ExitRecord, seen: Seen, own: Sequence[O
     if row is None or seen.around is None or order.quantity > record.missing:
         return False
     foreign = not_ours(seen.book, seen.around.tags, seen.around.order_ids)
-    return order.quantity <= room(row, order.side, [*own, *map(pending, foreign)])
+    return order.quantity <= room(
+        row, order.side, [*own, *_unshown(seen, seen.around), *map(pending, foreign)]
+    )
+
+
+def _unshown(seen: Seen, around: Circumstances) -> list[OwnOrder]:
+    """Return fills that the book has and the position does not show, as orders that have yet to fill.
+
+    A position that is older than the book would be sold twice: of the two the smaller counts.
+    """
+    found = []
+    for (symbol, product), before in around.openings.items():
+        excess = opening(symbol, product, seen.book, seen.positions) - before
+        held = sum(row.quantity for row in seen.positions if (row.symbol, row.product) == (symbol, product))
+        if held > 0 < excess or held < 0 > excess:
+            side = Side.SELL if held > 0 else Side.BUY
+            found.append(OwnOrder("", symbol, product, side, abs(excess)))
+    return found
+
+
+def _opening(symbol: str, product: str, side: Side, seen: Seen, around: Circumstances) -> int:
+    """Return the position without the day's fills, by the account's earlier orders where that was smaller."""
+    now = opening(symbol, product, seen.book, seen.positions)
+    before = around.openings.get((symbol, product), now)
+    return min(now, before) if side is Side.SELL else max(now, before)
 
 
 def _held_back(state: State, seen: Seen, around: Circumstances) -> Step | None:
@@ -81,10 +107,10 @@ def _held_back(state: State, seen: Seen, around: Circumstances) -> Step | None:
     return None
 
 
-def _order(state: State, seen: Seen, tag: str, go: Go, send: Send) -> OrderRecord:
+def _order(state: State, seen: Seen, around: Circumstances, go: Go, send: Send) -> OrderRecord:
     limit = _limit(state, seen, go, send)
     return OrderRecord(
-        tag=tag,
+        tag=around.new_tag,
         state=OrderState.PLANNED,
         side=send.side,
         product=send.product,
@@ -96,7 +122,7 @@ def _order(state: State, seen: Seen, tag: str, go: Go, send: Send) -> OrderRecor
         try_no=go.try_no,
         price=limit.price if limit else None,
         is_queued=limit.is_queued if limit else False,
-        opening=opening(state.record.symbol, send.product, seen.book, seen.positions),
+        opening=_opening(state.record.symbol, send.product, send.side, seen, around),
     )
 
 

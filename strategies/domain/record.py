@@ -198,7 +198,7 @@ def again(before: Trouble | None, at: Moment, why: str) -> Trouble:
     return Trouble(at.elapsed, why) if before is None else replace(before, why=why, count=before.count + 1)
 
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from marketdata.domain.orders import (
 )
 from strategies.domain.events import (
     CancelOrder,
+    Circumstances,
     End,
     Opened,
     OpenWire,
@@ -35,11 +36,12 @@ from strategies.domain.events import (
 )
 from strategies.domain.exits import EXIT_TRANSITIONS, ORDER_TRANSITIONS, ExitState, OrderState
 from strategies.domain.folding import row_of, state_in_book
+from strategies.domain.ordering import POLL_S, has_room
 from strategies.domain.record import OrderRecord, State
 from strategies.domain.steps import step
 from strategies.domain.tags import is_ours, new_tag
 from strategies.domain.trying import MAX_ATTEMPTS
-from tests.support.steps import NOW, TAG, at, booked, exit_record, order, position, seen
+from tests.support.steps import NOW, SYMBOL, TAG, at, booked, exit_record, order, position, seen
 
 ACKED = WriteResult(Outcome.ACKED, "9")
 
@@ -56,6 +58,32 @@ def test_a_new_exit_takes_its_turn_reads_the_account_and_plans():
     assert (planned.state, planned.quantity, planned.side, planned.price) == (
         OrderState.PLANNED, 100, Side.SELL, None,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("held", "sends"), [(100, 40), (40, 40), (140, 40)], ids=["behind", "caught up", "conversion"]
+)
+def test_a_position_that_does_not_show_its_fills_is_not_sold_twice(held, sends):
+    """Sixty of a hundred were sold for another exit, the book says so, and the position does not yet."""
+    around = Circumstances(new_tag=TAG, openings={(SYMBOL, "MIS"): 100})
+    sold = booked("7", OrderStatus.FILLED, filled=60, quantity=60)
+    account = seen(book=[sold], positions=[position(held)], around=around)
+    state, commands = step(State(exit_record()), account)
+    assert commands == (OpenWire(TAG),)
+    [planned] = state.record.orders
+    assert (planned.quantity, planned.opening) == (sends, 100)
+    assert has_room(planned, exit_record(), account, ())
+    assert not has_room(replace(planned, quantity=41), exit_record(), account, ())
+
+
+def test_nothing_is_called_closed_because_the_position_is_behind():
+    around = Circumstances(new_tag=TAG, openings={(SYMBOL, "MIS"): 100})
+    sold = booked("7", OrderStatus.FILLED, filled=100)
+    account = seen(book=[sold], positions=[position(100)], around=around)
+    state, commands = step(State(exit_record()), account)
+    assert commands == (Rest(POLL_S),)
+    assert not state.record.orders
+    assert not state.record.state.is_final
 
 
 def test_a_fresh_plan_is_permitted_and_an_old_one_is_void():
