@@ -1,6 +1,6 @@
 # `make run` and `make test` need Python 3.11 or newer and this file; they do the rest.
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint fmt types arch migrations check lock clean
+.PHONY: help install run test simulate lint fmt types arch migrations check lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
@@ -35,6 +35,14 @@ run: install ## Start everything: simulator, demo user, listeners and the page
 test: install ## Run every test whose parts exist here, naming what is skipped
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	TEST_DATABASE=postgres $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# One seed, one run: `make simulate SEEDS=10000`, `make simulate SEEDS=500 FROM=20001 MODE=safety`;
+# `python -m tests.simulation --replay SEED --mode MODE` prints what happens in one of them.
+SEEDS ?= 200
+FROM ?= 1
+MODE ?= both
+simulate: install ## Whole days of faults on a made-up clock: SEEDS=200 FROM=1 MODE=safety|liveness|both
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) --mode $(MODE)
 
 fmt: install ## Format and mend what can be mended by machine
 	$(BIN)/ruff check --fix --exit-zero --quiet .
