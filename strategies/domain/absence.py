@@ -25,7 +25,7 @@ SPACING_S = 2.0
 def looked_for(order: OrderRecord, record: ExitRecord, seen: Seen, before: Absence | None) -> Absence:
     """Return what is known of an order's absence after one more look that did not find it."""
     absence = before or Absence(seen.began)
-    if doubt := sign_of_life(order, record, seen) or _sign_of_age(seen):
+    if doubt := sign_of_life(order, record, seen) or sign_of_age(seen):
         return replace(absence, reads=0, doubt=doubt)
     if seen.began < max(absence.since + QUIET_S, absence.last + SPACING_S):
         return replace(absence, doubt="")
@@ -51,7 +51,7 @@ def sign_of_life(order: OrderRecord, record: ExitRecord, seen: Seen) -> str:
     return ""
 
 
-def _sign_of_age(seen: Seen) -> str:
+def sign_of_age(seen: Seen) -> str:
     """Say what speaks against the book itself, if anything."""
     if seen.trades is None:
         return "the day's trades were not read"

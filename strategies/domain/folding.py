@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from marketdata.domain.orders import OrderSnapshot, OrderStatus, RejectClass
-from strategies.domain.absence import is_absent, looked_for, sign_of_life
+from strategies.domain.absence import is_absent, looked_for, sign_of_age, sign_of_life
 from strategies.domain.events import Seen
 from strategies.domain.exits import ORDER_TRANSITIONS, OrderState
 from strategies.domain.record import ExitRecord, Moment, OrderRecord, State
@@ -15,6 +15,9 @@ from strategies.domain.tags import is_ours
 _NEVER_SENT = (OrderState.PLANNED, OrderState.VOID)
 REFUSED_LOOK_UP_S = 10.0
 """How long a refused order is looked for in a book that cannot be read, before its fate is unknown."""
+
+DOUBTED_S = 2.0
+"""The same in a book that something speaks against."""
 
 
 def fold(state: State, seen: Seen) -> State:
@@ -97,6 +100,8 @@ def _found(state: State, order: OrderRecord, row: OrderSnapshot, seen: Seen) -> 
 def _not_found(state: State, order: OrderRecord, seen: Seen) -> State:
     refusal = state.memory.refusals.get(order.tag)
     if refusal is not None:
+        if sign_of_life(order, state.record, seen) or sign_of_age(seen):
+            return state  # not now: what remains in doubt is unknown
         return _forget(state.with_order(_refused(order, state, seen.at)), order.tag)
     if order.state is not OrderState.UNKNOWN:
         return state
@@ -127,11 +132,11 @@ def _refused(order: OrderRecord, state: State, at: Moment) -> OrderRecord:
     )
 
 
-def doubted(state: State, at: Moment) -> State:
+def doubted(state: State, at: Moment, within: float = REFUSED_LOOK_UP_S) -> State:
     """Return the state without refusals that no book could confirm in time: their fate is unknown."""
     for tag, (result, since) in state.memory.refusals.items():
         order = state.record.order(tag)
-        if order is not None and at.elapsed - since >= REFUSED_LOOK_UP_S:
+        if order is not None and at.elapsed - since >= within:
             unknown = moved(order, OrderState.UNKNOWN, at, message=result.message)
             state = _forget(state.with_order(unknown), tag)
     return state

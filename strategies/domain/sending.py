@@ -56,7 +56,7 @@ def written(state: State, at: Moment, tag: str, result: WriteResult) -> Step:
         result.outcome is Outcome.REJECTED
     ):  # believed once the book agrees: it may hold the order all the same
         refusals = {**state.memory.refusals, tag: (result, at.elapsed)}
-        return state.remembering(refusals=refusals), (ReadAccount(),)
+        return state.remembering(refusals=refusals), (ReadAccount(trades=True),)
     is_acked = result.outcome is Outcome.ACKED
     known = OrderState.ACKED if is_acked else OrderState.UNKNOWN
     after = moved(order, known, at, broker_order_id=result.order_id, message=result.message)

@@ -31,7 +31,7 @@ from strategies.domain.events import (
     Written,
 )
 from strategies.domain.exits import ExitState, OrderState
-from strategies.domain.folding import doubted, fold, moved
+from strategies.domain.folding import DOUBTED_S, doubted, fold, moved
 from strategies.domain.ordering import HUMAN_POLL_S, POLL_S, plan_order
 from strategies.domain.pricing import is_locked
 from strategies.domain.record import Moment, OrderRecord, State, again
@@ -132,7 +132,7 @@ def _look(state: State, at: Moment) -> ReadAccount:
     orders = state.record.open_orders
     checked = state.memory.limit_checked
     return ReadAccount(
-        trades=any(order.state is OrderState.UNKNOWN for order in orders),
+        trades=any(order.has_unknown_fate for order in orders),
         for_plan=_is_asking(state, at),
         quote=any(order.is_queued for order in orders)
         and (checked is None or at.elapsed - checked >= LIMIT_CHECK_S),
@@ -157,7 +157,8 @@ def _unread(state: State, at: Moment, why: str) -> Step:
 
 def _seen(state: State, seen: Seen) -> Step:
     filled_before, doubts_before = state.record.filled, _doubts(state)
-    state = _unqueue(fold(state.remembering(unread=None), seen), seen)
+    state = doubted(fold(state.remembering(unread=None), seen), seen.at, DOUBTED_S)
+    state = _unqueue(state, seen)
     after, commands = _after_the_end(state, seen) if state.record.state.is_final else _answer(state, seen)
     notes = [Note("order_doubted", text) for text in _doubts(after) if text not in doubts_before]
     return after, (*_overfill(filled_before, after), *_turned(after, seen), *notes, *commands)

@@ -168,14 +168,27 @@ def test_a_refusal_is_believed_once_the_book_agrees():
     state, commands = step(
         State(exit_record(order(OrderState.SENDING))), Written(at(), TAG, refusal(RejectReason.MARGIN))
     )
-    assert commands == (ReadAccount(),)
+    assert commands == (ReadAccount(trades=True),)
     assert state.record.orders[0].state is OrderState.SENDING
     booked_after_all, _ = step(state, seen(book=[booked("9", tag=TAG)]))
     assert booked_after_all.record.orders[0].state is OrderState.LIVE
-    refused, _ = step(state, seen())
+    refused, _ = step(state, seen(positions=[position(100)], trades=()))
     assert refused.record.orders[0].state is OrderState.REJECTED
     assert "not enough margin" in refused.record.concern
     assert "in the broker's words" in refused.record.concern
+
+
+@pytest.mark.parametrize("sign", ["position", "another order"])
+def test_a_refusal_is_not_believed_on_a_book_that_something_speaks_against(sign):
+    """Brokers have refused what they had booked, while their books stood still."""
+    sending = State(exit_record(order(OrderState.SENDING)))
+    state, _ = step(sending, Written(at(), TAG, refusal(RejectReason.RATE)))
+    held = position(40 if sign == "position" else 100)
+    known = [order(OrderState.FILLED, tag="TG9", broker_order_id="8", filled=60)] if sign != "position" else ()
+    for after_s, believed in ((0.5, OrderState.SENDING), (2.0, OrderState.UNKNOWN)):
+        state, _ = step(state, seen(after_s, positions=[held], trades=(), known=known))
+        assert state.record.orders[0].state is believed
+    assert "has not confirmed it" in state.record.concern
 
 
 def test_a_refusal_that_no_book_confirms_is_unknown():
