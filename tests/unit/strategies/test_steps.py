@@ -184,7 +184,9 @@ def test_a_refusal_is_not_believed_on_a_book_that_something_speaks_against(sign)
     sending = State(exit_record(order(OrderState.SENDING)))
     state, _ = step(sending, Written(at(), TAG, refusal(RejectReason.RATE)))
     held = position(40 if sign == "position" else 100)
-    known = [order(OrderState.FILLED, tag="TG9", broker_order_id="8", filled=60)] if sign != "position" else ()
+    known = (
+        [order(OrderState.FILLED, tag="TG9", broker_order_id="8", filled=60)] if sign != "position" else ()
+    )
     for after_s, believed in ((0.5, OrderState.SENDING), (2.0, OrderState.UNKNOWN)):
         state, _ = step(state, seen(after_s, positions=[held], trades=(), known=known))
         assert state.record.orders[0].state is believed
