@@ -205,7 +205,9 @@ class ExitEngine:
         for exit_ in exits:
             if still is None or exit_.user_id in still:
                 self._work_on(exit_.id, exit_.user_id)
-                self._workers[exit_.id][0].look_at(exit_.version)
+        versions = {exit_.id: exit_.version for exit_ in exits}
+        for worker, _ in self._workers.values():
+            worker.look_at(versions.get(worker.exit_id))
         self.monitor.reconcile(stop for stop in stops if still is None or stop.user_id in still)
         await self._shop.db(partial(self._unarmed.tell, unarmed, owned))
 

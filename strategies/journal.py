@@ -175,6 +175,7 @@ class Journal:
             exit=row, account_id=task.account_id, slice_no=order.slice_no, try_no=order.try_no,
             trading_day=order.day, tag=order.tag, side=order.side, product=order.product,
             quantity=order.quantity, price=order.price, opening=order.opening,
+            lookalikes=order.lookalikes,
             planned_at=at(order.planned_at), **values,
         )  # fmt: skip
 

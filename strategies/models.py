@@ -81,6 +81,7 @@ class Exit(models.Model):
         default=0, help_text="Raised by every change: of two writers one wins."
     )
     resumed_at = models.DateTimeField(null=True, help_text="When a person last asked to try again.")
+    resumed_after = models.PositiveIntegerField(default=0, help_text="How many orders there were then.")
     concern = models.TextField(blank=True, help_text="What a person has to know, while it is so.")
     evidence = models.JSONField(default=dict)
     created_at = models.DateTimeField()
@@ -112,6 +113,9 @@ class ExitOrder(models.Model):
     is_queued = models.BooleanField(default=False, help_text="Placed at the circuit limit, to wait there.")
     opening = models.BigIntegerField(
         null=True, help_text="The position when it was planned, less the day's fills in the broker's book."
+    )
+    lookalikes = models.PositiveIntegerField(
+        default=0, help_text="Orders without a tag that looked like it when it was planned."
     )
     state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in OrderState])
     broker_order_id = models.CharField(max_length=40, blank=True)

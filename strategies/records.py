@@ -30,6 +30,9 @@ MayTrade = Callable[[Strategy], Refusal | None]
 """Why no order may be sent for a strategy; None when one may."""
 
 IST = ZoneInfo("Asia/Kolkata")
+SOON_S = 60.0
+"""What was written longer after a read than this was written before it: the clock was set back since."""
+
 FINAL_EXITS = [state for state in ExitState if state.is_final]
 _SYMBOL = tuple(f"exit__strategy__instrument__{name}" for name in ("exchange", "tradingsymbol"))
 FINAL_ORDERS = [state for state in OrderState if state.is_final]
@@ -109,6 +112,7 @@ def load(exit_id: int) -> ExitTask:
         loss_rate=int(row.quantity * (row.trigger_price or strategy.entry_price or 0)) // 100,
         terms=_terms(strategy),
         resumed_at=_seconds(row.resumed_at),
+        resumed_after=row.resumed_after,
         concern=row.concern,
         orders=orders,
     )
@@ -207,7 +211,9 @@ def own_orders(account_id: int, read_at: float, today: date) -> list[OwnOrder]:
     """
     of_day = ExitOrder.objects.filter(account=account_id, trading_day=today)
     still_open = of_day.exclude(state__in=FINAL_ORDERS)
-    just_ended = of_day.filter(state__in=FINAL_ORDERS, filled_quantity__gt=0, updated_at__gte=at(read_at))
+    just_ended = of_day.filter(
+        state__in=FINAL_ORDERS, filled_quantity__gt=0, updated_at__range=(at(read_at), at(read_at + SOON_S))
+    )
     orders = [_own(row, _may_still_fill(row, read_at)) for row in _with_symbol(still_open)]
     return orders + [_own(row, row.filled_quantity) for row in _with_symbol(just_ended)]
 
@@ -218,11 +224,13 @@ def _with_symbol(orders: QuerySet[ExitOrder]) -> QuerySet[ExitOrder]:
 
 def _may_still_fill(row: ExitOrder, read_at: float) -> int:
     """A fill we learnt of after the position was read is not in that position: count it as to come."""
-    return row.quantity if row.updated_at >= at(read_at) else max(row.quantity - row.filled_quantity, 0)
+    is_later = at(read_at) <= row.updated_at <= at(read_at + SOON_S)
+    return row.quantity if is_later else max(row.quantity - row.filled_quantity, 0)
 
 
 def _own(row: ExitOrder, unfilled: int) -> OwnOrder:
-    return OwnOrder(row.tag, row.exit.strategy.symbol, row.product, Side(row.side), unfilled)
+    symbol = row.exit.strategy.symbol
+    return OwnOrder(row.tag, symbol, row.product, Side(row.side), unfilled, row.broker_order_id)
 
 
 def order_record(row: ExitOrder) -> OrderRecord:
@@ -240,6 +248,7 @@ def order_record(row: ExitOrder) -> OrderRecord:
         price=row.price,
         is_queued=row.is_queued,
         opening=row.opening,
+        lookalikes=row.lookalikes,
         filled=row.filled_quantity,
         average_price=row.average_price,
         changed_at=row.updated_at.timestamp(),

@@ -22,7 +22,7 @@ from marketdata.models import BrokerAccount
 from marketdata.subscriptions import SubscriptionManager
 from strategies.alerts import announce, close_alerts, close_open, commit_alert
 from strategies.announcing import LayerAnnouncer
-from strategies.domain.exits import ExitState
+from strategies.domain.exits import ExitState, OrderState
 from strategies.models import Exit, Strategy, StrategyEvent
 from strategies.reporting import exit_body, plain, strategy_body
 
@@ -126,10 +126,16 @@ def retry_exit(row: Exit, *, by: By = None) -> Exit:
     it: whoever calls this has looked for its tag in the broker's own order book.
 
     Raises:
-        StrategyError: The exit does not wait for a person.
+        StrategyError: The exit does not wait for a person, or an order is on its way just now.
 
     """
-    return _told_by_a_person(row, "retry_asked", by, resumed_at=timezone.now())
+    with transaction.atomic():
+        if row.orders.filter(state=OrderState.SENDING).exists():
+            raise StrategyError(
+                "An order is on its way to the broker: wait for its answer, 10 seconds at most."
+            )
+        count = row.orders.count()
+        return _told_by_a_person(row, "retry_asked", by, resumed_at=timezone.now(), resumed_after=count)
 
 
 def abandon_exit(row: Exit, *, by: By = None) -> Exit:

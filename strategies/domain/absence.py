@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from marketdata.domain.orders import OrderSnapshot, PositionSnapshot
+from marketdata.domain.orders import OrderSnapshot, PositionSnapshot, Side
 from strategies.domain.events import Seen
 from strategies.domain.planning import shrinks
 from strategies.domain.record import Absence, ExitRecord, OrderRecord
@@ -44,8 +44,9 @@ def sign_of_life(order: OrderRecord, record: ExitRecord, seen: Seen) -> str:
         return "the broker shows a trade of an order that its order book does not show"
     if any(update.tag == order.tag for update in seen.heard.values()):
         return "the broker has sent news of this order"
-    if lookalike := _lookalike(order, record, seen.book):
-        return f"order {lookalike.order_id} in the book has no tag but looks like this one"
+    what = (order.side, order.product, order.quantity)
+    if lookalikes(record, order.tag, what, seen.book) > order.lookalikes:
+        return "an order in the book has no tag but looks like this one"
     if order.opening != opening(record.symbol, order.product, seen.book, seen.positions):
         return "the position has changed by more than the order book explains"
     return ""
@@ -60,19 +61,24 @@ def sign_of_age(seen: Seen) -> str:
     return ""
 
 
-def _lookalike(order: OrderRecord, record: ExitRecord, book: Iterable[OrderSnapshot]) -> OrderSnapshot | None:
-    """Return an order that may be ours with its tag stripped or cut."""
-    ours = {other.broker_order_id for other in record.orders} - {""}
-    what = (record.symbol, order.side, order.product, order.quantity)
-    return next(
-        (
-            row
-            for row in book
-            if (row.symbol, row.side, row.product, row.quantity) == what
-            and order.tag.startswith(row.tag)
-            and row.order_id not in ours
-        ),
-        None,
+def lookalikes(
+    record: ExitRecord, tag: str, what: tuple[Side, str, int], book: Iterable[OrderSnapshot]
+) -> int:
+    """Count the orders of a book that may be one of ours with its tag stripped or cut.
+
+    Args:
+        record: The exit; orders known to be its own are left out.
+        tag: Of the order that is looked for.
+        what: Its side, product and quantity.
+        book: The day's orders.
+
+    """
+    ours = {order.broker_order_id for order in record.orders} - {""}
+    return sum(
+        (row.symbol, row.side, row.product, row.quantity) == (record.symbol, *what)
+        and tag.startswith(row.tag)
+        and row.order_id not in ours
+        for row in book
     )
 
 

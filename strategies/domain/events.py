@@ -87,10 +87,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """The account could not be read: nothing is known."""
+    """The account could not be read, or not yet: nothing is known. ``since``: elapsed time of the request."""
 
     at: Moment
     why: str
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

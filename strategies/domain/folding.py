@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from marketdata.domain.orders import OrderSnapshot, OrderStatus, RejectClass
-from strategies.domain.absence import is_absent, looked_for, sign_of_age, sign_of_life
+from marketdata.domain.orders import OrderSnapshot, OrderStatus, RejectClass, Side
+from strategies.domain.absence import QUIET_S, is_absent, looked_for, sign_of_age, sign_of_life
 from strategies.domain.events import Seen
 from strategies.domain.exits import ORDER_TRANSITIONS, OrderState
 from strategies.domain.record import ExitRecord, Moment, OrderRecord, State
 from strategies.domain.tags import is_ours
 
 _NEVER_SENT = (OrderState.PLANNED, OrderState.VOID)
+_GIVEN_UP = "not at the broker, as far as can be known"
 REFUSED_LOOK_UP_S = 10.0
 """How long a refused order is looked for in a book that cannot be read, before its fate is unknown."""
 
@@ -42,10 +43,16 @@ def _adopted(state: State, seen: Seen) -> State:
         return state
     for row in seen.book:
         known = row.tag in seen.around.tags or record.order(row.tag) is not None
-        if known or not is_ours(row.tag) or (row.symbol, row.side) != (record.symbol, record.side):
+        what = (record.symbol, record.side, record.product)
+        # What has ended is in the position already, and may have been another installation's.
+        if known or row.status.is_final or not is_ours(row.tag) or _what(row) != what:
             continue
         state = state.with_order(_unrecorded(record, row, row.tag, seen.at))
     return state
+
+
+def _what(row: OrderSnapshot) -> tuple[str, Side, str]:
+    return row.symbol, row.side, row.product
 
 
 def _taken_in(state: State, row: OrderSnapshot, tag: str, seen: Seen) -> State:
@@ -103,11 +110,13 @@ def _not_found(state: State, order: OrderRecord, seen: Seen) -> State:
         if sign_of_life(order, state.record, seen) or sign_of_age(seen):
             return state  # not now: what remains in doubt is unknown
         return _forget(state.with_order(_refused(order, state, seen.at)), order.tag)
+    if order.state is OrderState.ACKED and _is_let_go(order, state, seen):
+        return state.with_order(moved(order, OrderState.LOST, seen.at, message=_GIVEN_UP))
     if order.state is not OrderState.UNKNOWN:
         return state
     absence = looked_for(order, state.record, seen, state.memory.absences.get(order.tag))
     if is_absent(absence) or _is_let_go(order, state, seen):
-        lost = moved(order, OrderState.LOST, seen.at, message="not at the broker, as far as can be known")
+        lost = moved(order, OrderState.LOST, seen.at, message=_GIVEN_UP)
         return _forget(state.with_order(lost), order.tag)
     return state.remembering(absences={**state.memory.absences, order.tag: absence})
 
@@ -115,9 +124,10 @@ def _not_found(state: State, order: OrderRecord, seen: Seen) -> State:
 def _is_let_go(order: OrderRecord, state: State, seen: Seen) -> bool:
     """A person who has looked may say that the order is not there, while nothing speaks for it."""
     asked = state.record.resumed_at
-    if asked is None or order.sent_at is None or not order.sent_at < asked <= seen.began_at:
-        return False
-    return seen.trades is not None and not sign_of_life(order, state.record, seen)
+    if asked is None or order.sent_at is None or not order.changed_at < asked <= seen.began_at:
+        return False  # they had not seen how it stands now
+    is_quiet = not 0 <= seen.at.time - order.sent_at < QUIET_S
+    return is_quiet and not (sign_of_life(order, state.record, seen) or sign_of_age(seen))
 
 
 def _refused(order: OrderRecord, state: State, at: Moment) -> OrderRecord:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from marketdata.domain.orders import Side
-from strategies.domain.absence import opening
-from strategies.domain.events import Circumstances, Command, End, OpenWire, ReadAccount, Rest, Seen, Tell
+from strategies.domain.absence import lookalikes, opening
+from strategies.domain.events import Circumstances, Command, End, OpenWire, Rest, Seen, Tell
 from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.planning import (
     Covered,
@@ -23,20 +23,32 @@ from strategies.domain.planning import (
 )
 from strategies.domain.pricing import Limit, limit_for
 from strategies.domain.record import ExitRecord, OrderRecord, State, again
+from strategies.domain.sentences import covered_text
 from strategies.domain.trying import Ask, Go
 
 POLL_S = 1.0
 HOLD_POLL_S = 5.0
 HUMAN_POLL_S = 30.0
+FLAT_AGAIN_S = 2.0
+"""How long after the first look that showed nothing held a second one has to say the same."""
+
 
 Step = tuple[State, tuple[Command, ...]]
 
 
-def plan_order(state: State, seen: Seen, around: Circumstances, verdict: Go | Ask) -> Step:
+def plan_order(  # noqa: PLR0911 - each way of not sending is one
+    state: State, seen: Seen, around: Circumstances, verdict: Go | Ask
+) -> Step:
     """Plan the order of ``verdict``; while a person is asked, only see whether nothing is left to exit."""
     if isinstance(verdict, Go) and (held := _held_back(state, seen, around)):
         return held
     state = state.remembering(hold="", asked=verdict.reason if isinstance(verdict, Ask) else "")
+    if revenant := _shown_alive(seen, around):
+        text = (
+            f"The broker's order book shows order {revenant} of ours as open, which has ended: it is behind, or the "
+            "order lives. Nothing is sent before that is clear."
+        )
+        return _covered(state, seen, text)
     record = state.record
     quantity = verdict.quantity if isinstance(verdict, Go) else record.missing
     need = Need(record.symbol, record.product, record.is_long, quantity, record.terms.is_listed)
@@ -52,8 +64,7 @@ def plan_order(state: State, seen: Seen, around: Circumstances, verdict: Go | As
             asked = f"It is not clear which position to close: {reason}."
             return state.remembering(asked=asked), (Rest(HUMAN_POLL_S),)
         case Covered(foreign):
-            covered = again(state.memory.covered, seen.at, ", ".join(foreign))
-            return state.remembering(covered=covered), (Rest(POLL_S),)
+            return _covered(state, seen, covered_text(foreign))
         case Send():  # pragma: no branch - the last of them
             order = _order(state, seen, around, verdict, found)
             return state.remembering(covered=None).with_order(order), (OpenWire(order.tag),)
@@ -72,6 +83,23 @@ def has_room(order: OrderRecord, record: ExitRecord, seen: Seen, own: Sequence[O
     return order.quantity <= room(
         row, order.side, [*own, *_unshown(seen, seen.around), *map(pending, foreign)]
     )
+
+
+def _covered(state: State, seen: Seen, why: str) -> Step:
+    covered = replace(again(state.memory.covered, seen.at, why), why=why)
+    return state.remembering(covered=covered), (Rest(POLL_S),)
+
+
+def _shown_alive(seen: Seen, around: Circumstances) -> str:
+    """Return the broker's id of an order of ours that the book shows as open and our record as ended."""
+    live = {order.tag for order in around.own}
+    live_ids = {order.order_id for order in around.own}
+    for row in seen.book:
+        is_ours = row.tag in around.tags or row.order_id in around.order_ids
+        is_live = row.tag in live or row.order_id in live_ids
+        if is_ours and not is_live and not row.status.is_final:
+            return row.order_id
+    return ""
 
 
 def _unshown(seen: Seen, around: Circumstances) -> list[OwnOrder]:
@@ -122,6 +150,9 @@ def _order(state: State, seen: Seen, around: Circumstances, go: Go, send: Send) 
         try_no=go.try_no,
         price=limit.price if limit else None,
         is_queued=limit.is_queued if limit else False,
+        lookalikes=lookalikes(
+            state.record, around.new_tag, (send.side, send.product, send.quantity), seen.book
+        ),
         opening=_opening(state.record.symbol, send.product, send.side, seen, around),
     )
 
@@ -139,8 +170,10 @@ def _flat(state: State, seen: Seen) -> Step:
     since, record = state.memory.flat_since, state.record
     if record.open_orders:  # what is open may still fill, or have filled: it decides
         return state, (Rest(POLL_S),)
-    if since is None or seen.began <= since:
-        return state.remembering(flat_since=seen.began), (ReadAccount(for_plan=True),)
+    if since is None:
+        return state.remembering(flat_since=seen.began), (Rest(FLAT_AGAIN_S),)
+    if seen.began - since < FLAT_AGAIN_S:
+        return state, (Rest(FLAT_AGAIN_S - (seen.began - since)),)
     if not record.filled:
         what = "none of its exit's orders was filled" if _sent(record) else "no order was sent"
         return _abort(state, f"The position was already closed at the broker: {what}.", is_flat=True)

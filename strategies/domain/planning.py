@@ -37,6 +37,7 @@ class OwnOrder:
     product: str
     side: Side
     unfilled: int
+    order_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +156,29 @@ def _row(need: Need, positions: Sequence[PositionSnapshot]) -> PositionSnapshot 
     ours = [p for p in positions if p.symbol == need.symbol]
     same_product = [p for p in ours if p.product == need.product]
     if same_product:
-        # With its own row at zero the position was closed; what stands beside it is another one.
-        return same_product[0] if len(same_product) == 1 else Unclear("two position rows of one product")
+        return _own_row(need, same_product, ours)
     if not need.is_listed:
         return Unclear(f"{need.symbol} is no longer in the broker's instrument list")
     if any(not p.symbol and p.quantity for p in positions):
         return Unclear("the broker shows a position that is not in the instrument list: import it again")
     return _converted(need, [p for p in ours if (p.quantity > 0) == need.is_long and p.quantity])
+
+
+def _own_row(
+    need: Need, same_product: Sequence[PositionSnapshot], all_products: Sequence[PositionSnapshot]
+) -> PositionSnapshot | Unclear:
+    if len(same_product) > 1:
+        return Unclear("two position rows of one product")
+    beside = [
+        p
+        for p in all_products
+        if p.product != need.product and (p.quantity > 0) == need.is_long and not p.from_holdings
+    ]
+    if not same_product[0].quantity and any(p.quantity for p in beside):
+        # Closed, with another position beside it, or converted: the rows look the same.
+        products = ", ".join(sorted(p.product for p in beside if p.quantity))
+        return Unclear(f"the {need.product} position in {need.symbol} is at zero, but there is {products}")
+    return same_product[0]
 
 
 def _converted(need: Need, others: Sequence[PositionSnapshot]) -> PositionSnapshot | Unclear | None:

@@ -45,6 +45,7 @@ class OrderRecord:
         is_queued: Placed at the circuit limit, to wait there for the other side.
         opening: The position when it was planned, less the day's fills in the broker's book.
             Whatever fills without the book's knowledge changes it.
+        lookalikes: Orders without a tag that looked like it in the book when it was planned.
         changed_at: When its state or its fill last changed.
         cancels: Requests of ours to cancel it.
 
@@ -62,6 +63,7 @@ class OrderRecord:
     price: Decimal | None = None
     is_queued: bool = False
     opening: int | None = None
+    lookalikes: int = 0
     filled: int = 0
     average_price: Decimal | None = None
     changed_at: float = 0.0
@@ -122,6 +124,7 @@ class ExitRecord:
         version: Raised by every commit: who commits from an old one loses.
         loss_rate: Rupees lost for each per cent the price moves on; the largest exits first.
         resumed_at: When a person last asked to try again (UNIX seconds).
+        resumed_after: How many orders there were then: they count for nothing any more.
 
     """
 
@@ -136,6 +139,7 @@ class ExitRecord:
     loss_rate: int = 0
     terms: Terms = field(default_factory=Terms)
     resumed_at: float | None = None
+    resumed_after: int = 0
     concern: str = ""
     orders: tuple[OrderRecord, ...] = ()
 
@@ -193,9 +197,14 @@ class Trouble:
     count: int = 1
 
 
-def again(before: Trouble | None, at: Moment, why: str) -> Trouble:
-    """Return the trouble after one more failure."""
-    return Trouble(at.elapsed, why) if before is None else replace(before, why=why, count=before.count + 1)
+def again(before: Trouble | None, at: Moment, why: str, since: float | None = None) -> Trouble:
+    """Return the trouble after one more failure, that began at ``since`` (elapsed) where it took its time.
+
+    What was said first stays: a person who has read it is not called again for another wording.
+    """
+    if before is None:
+        return Trouble(at.elapsed if since is None else since, why)
+    return replace(before, count=before.count + 1)
 
 
 NOTHING: Mapping[Any, Any] = MappingProxyType({})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from marketdata.domain.orders import RejectReason
 from strategies.domain.exits import OrderState
@@ -90,14 +90,17 @@ def _lasting(trouble: object, at: Moment, what: str) -> str:
 
 def _covered(state: State, at: Moment) -> str:
     covered = state.memory.covered
-    if covered is None or (at.elapsed - covered.since < TELL_AFTER_S and not covered.why):
-        return ""
-    if covered.why:
-        return (
-            f"Your own open order {covered.why} covers the position, so no exit was sent: both would sell it twice. "
-            "Cancel that order and the exit leaves at once."
-        )
-    return "Other exit orders on their way cover the whole position: waiting for them."
+    return covered.why if covered and at.elapsed - covered.since >= TELL_AFTER_S else ""
+
+
+def covered_text(foreign: Collection[str]) -> str:
+    """Say which orders leave no room for an exit: the trader's own, by the broker's ids, or only ours."""
+    if not foreign:
+        return "Other exit orders on their way cover the whole position: waiting for them."
+    return (
+        f"Your own open order {', '.join(foreign)} covers the position, so no exit was sent: both would sell it "
+        "twice. Cancel that order and the exit leaves at once."
+    )
 
 
 def _open_order(order: OrderRecord, at: Moment) -> str:
@@ -117,6 +120,11 @@ def _open_order(order: OrderRecord, at: Moment) -> str:
             "waits in the exchange's queue at the limit price."
         )
     is_old = sent is not None and not 0 <= at.time - sent <= RESTING_S
+    if order.state is OrderState.ACKED and is_old:
+        return (
+            f"The broker accepted the exit as order {order.broker_order_id}, but its order book does not show it. "
+            f"Look for it, or for tag {order.tag}, in the broker's app. It is not sent again without you."
+        )
     if is_there and is_old:
         return f"The exit order {order.broker_order_id} is at the exchange, not filled yet."
     return ""

@@ -34,7 +34,7 @@ from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.folding import DOUBTED_S, doubted, fold, moved
 from strategies.domain.ordering import HUMAN_POLL_S, POLL_S, plan_order
 from strategies.domain.pricing import is_locked
-from strategies.domain.record import Moment, OrderRecord, State, again
+from strategies.domain.record import ExitRecord, Moment, OrderRecord, State, again
 from strategies.domain.sending import AT_ONCE, RETRY_S, is_fresh, not_sent, opened, written
 from strategies.domain.sentences import TELL_AFTER_S, concern
 from strategies.domain.trying import DAY_ENDED, Ask, Go, Later, due_for_reprice, next_try
@@ -76,8 +76,8 @@ def _handle(state: State, event: Event) -> Step:  # noqa: PLR0911 - one case for
             return _turn_given(state, at)
         case Seen():
             return _seen(state, event)
-        case Unread(at, why):
-            return _unread(state, at, why)
+        case Unread():
+            return _unread(state, event)
         case Opened(at, tag):
             return opened(state, at, tag)
         case Unopened(at, _, why):
@@ -132,7 +132,7 @@ def _look(state: State, at: Moment) -> ReadAccount:
     orders = state.record.open_orders
     checked = state.memory.limit_checked
     return ReadAccount(
-        trades=any(order.has_unknown_fate for order in orders),
+        trades=any(order.has_unknown_fate or order.state is OrderState.ACKED for order in orders),
         for_plan=_is_asking(state, at),
         quote=any(order.is_queued for order in orders)
         and (checked is None or at.elapsed - checked >= LIMIT_CHECK_S),
@@ -149,19 +149,23 @@ def _turn_given(state: State, at: Moment) -> Step:
 # --- News of the account ------------------------------------------------------------------
 
 
-def _unread(state: State, at: Moment, why: str) -> Step:
-    trouble = again(state.memory.unread, at, why)
+def _unread(state: State, event: Unread) -> Step:
+    at = event.at
+    trouble = again(state.memory.unread, at, event.why, event.since)
     long = at.elapsed - trouble.since >= TELL_AFTER_S
     return doubted(state.remembering(unread=trouble), at), (Rest(POLL_S if long else RETRY_S),)
 
 
 def _seen(state: State, seen: Seen) -> Step:
-    filled_before, doubts_before = state.record.filled, _doubts(state)
+    before, doubts_before = state.record, _doubts(state)
     state = doubted(fold(state.remembering(unread=None), seen), seen.at, DOUBTED_S)
     state = _unqueue(state, seen)
-    after, commands = _after_the_end(state, seen) if state.record.state.is_final else _answer(state, seen)
+    if before.state.is_final:
+        after, commands = _after_the_end(before, state, seen)
+    else:
+        after, commands = _answer(state, seen)
     notes = [Note("order_doubted", text) for text in _doubts(after) if text not in doubts_before]
-    return after, (*_overfill(filled_before, after), *_turned(after, seen), *notes, *commands)
+    return after, (*_overfill(before, after), *_turned(after, seen), *notes, *commands)
 
 
 def _doubts(state: State) -> list[str]:
@@ -196,9 +200,15 @@ def _unqueue(state: State, seen: Seen) -> State:
 # --- More than was wanted -----------------------------------------------------------------
 
 
-def _overfill(filled_before: int, state: State) -> tuple[Tell, ...]:
-    record = state.record
-    if not filled_before <= record.quantity < record.filled:
+def _overfill(before: ExitRecord, after: State) -> tuple[Tell, ...]:
+    record = after.record
+    if before.state.is_final and before.filled < record.filled:
+        text = (
+            f"{record.filled - before.filled} were still filled after the exit in {record.symbol} had ended, "
+            f"{record.filled} in all. Look at the position: nothing is bought or sold back for you."
+        )
+        return (Tell("overfill", text),)
+    if not before.filled <= record.quantity < record.filled:
         return ()
     text = (
         f"OVERFILL: {record.filled} filled, {record.quantity} were to be exited. "
@@ -225,15 +235,18 @@ def _turned(state: State, seen: Seen) -> tuple[Tell, ...]:
     return ()
 
 
-def _after_the_end(state: State, seen: Seen) -> Step:
+def _after_the_end(before: ExitRecord, state: State, seen: Seen) -> Step:
     """Nothing is wanted any more: what is still alive at the broker is cancelled, and told of."""
     if repeat := _cancel_is_due(state, seen.at):
         return _cancel(state, repeat, seen.at)
     live = [order for order in state.record.orders if order.state is OrderState.LIVE]
     if not live:
         return state, (End(),)
-    text = f"OVERFILL: order {live[-1].broker_order_id} turned up after its exit had ended: cancelling it."
     after, commands = _cancel(state, live[-1], seen.at)
+    known = before.order(live[-1].tag)
+    if known is not None and known.is_open:  # a person ended the exit and left the order to us
+        return after, commands
+    text = f"OVERFILL: order {live[-1].broker_order_id} turned up after its exit had ended: cancelling it."
     return after, (Tell("overfill", text), *commands)
 
 

@@ -90,12 +90,12 @@ def _is_broken(tries: Sequence[OrderRecord]) -> bool:
 
 def _counted(record: ExitRecord, tries: Sequence[OrderRecord]) -> list[OrderRecord]:
     """Return the attempts that count: sent, taken in, and since a person last said "again"."""
+    never = (OrderState.VOID, OrderState.PLANNED)
+    before = {order.tag for order in record.orders[: record.resumed_after]}
     return [
         order
         for order in tries
-        if order.state not in (OrderState.VOID, OrderState.PLANNED)
-        and order.reject_class is not RejectClass.WAIT
-        and (record.resumed_at is None or order.planned_at > record.resumed_at)
+        if order.state not in never and order.reject_class is not RejectClass.WAIT and order.tag not in before
     ]
 
 

@@ -64,7 +64,7 @@ def test_refused_but_filled_is_filled():
 
 
 def test_refused_and_nowhere_to_be_found_is_refused():
-    state, _ = step(refused(), seen(1))
+    state, _ = step(refused(), seen(1, positions=[position(100)], trades=()))
     [order_] = state.record.orders
     assert (order_.state, order_.message, order_.reject_reason) == (
         OrderState.REJECTED, "their words", RejectReason.MARGIN,

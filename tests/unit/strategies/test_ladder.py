@@ -190,8 +190,8 @@ def test_nothing_is_tried_while_a_person_is_asked_but_a_closed_position_is_notic
     state, commands = step(state, seen(1, positions=[position(100)], plan=True))
     assert commands == (Rest(30.0),)
     state, commands = step(state, seen(31, plan=True))
-    assert commands == (ReadAccount(for_plan=True),)
-    state, _ = step(state, seen(32, plan=True))
+    assert commands == (Rest(2.0),)
+    state, _ = step(state, seen(33, plan=True))
     assert state.record.state.value == "aborted"
     assert "none of its exit's orders was filled" in state.record.concern
 

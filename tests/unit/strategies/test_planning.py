@@ -58,7 +58,13 @@ def test_the_product_is_the_positions_own():
 
 
 def test_a_row_of_its_own_product_at_zero_is_a_closed_position():
-    assert plan(need(), [position(0), position(100, "NRML")], []) == Flat(0)
+    assert plan(need(), [position(0)], []) == Flat(0)
+    assert plan(need(), [position(0), position(-100, "NRML")], []) == Flat(0)
+
+
+def test_a_row_at_zero_beside_another_product_may_be_a_converted_position():
+    found = plan(need(), [position(0), position(100, "NRML")], [])
+    assert found == Unclear("the MIS position in NSE:INFY is at zero, but there is NRML")
 
 
 def test_shares_held_for_long_are_not_sold_for_an_intraday_stop():

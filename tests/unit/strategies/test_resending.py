@@ -88,23 +88,28 @@ def test_a_planned_order_of_yesterday_was_never_sent_and_needs_nobody():
 
 @pytest.mark.parametrize("lost", [(LOST, SECOND), (DAY_OVER,)])
 def test_a_person_may_have_it_sent_again(lost):
-    record = exit_record(*lost, resumed_at=NOW + 25)
+    record = exit_record(*lost, resumed_at=NOW + 25, resumed_after=len(lost))
     assert next_try(record, at(30)) == Go(1, len(lost) + 1, 100)
     assert isinstance(woken(replace(record, terms=Terms(may_resend=False)))[1], TakeTurn)
 
 
 def test_but_from_then_on_nothing_that_gets_lost_is_sent_by_itself():
     third = order(OrderState.LOST, tag="TG3", try_no=2, planned_at=NOW + 26, sent_at=NOW + 26)
-    assert isinstance(next_try(exit_record(LOST, third, resumed_at=NOW + 25), at(40)), Ask)
+    again = exit_record(LOST, third, resumed_at=NOW + 25, resumed_after=1)
+    assert isinstance(next_try(again, at(40)), Ask)
 
 
 def test_an_unknown_order_is_let_go_by_a_person_and_a_book_that_agrees():
     unknown = order(OrderState.UNKNOWN)
     record = exit_record(unknown, resumed_at=NOW + 5)
-    state, _ = step(State(record), seen(6, positions=[position(100)], trades=()))
+    state, _ = step(State(record), seen(9, positions=[position(100)], trades=()))
+    assert state.record.orders[0].state is OrderState.UNKNOWN, "the broker may be slow to show it"
+    state, _ = step(State(record), seen(10, positions=[position(100)], trades=()))
     assert state.record.orders[0].state is OrderState.LOST
-    state, _ = step(State(record), seen(6, book=[booked("9", tag=TAG)]))
-    assert state.record.orders[0].state is OrderState.LIVE, "the book does not agree"
+    state, _ = step(State(record), seen(10, positions=[position(100)]))
+    assert state.record.orders[0].state is OrderState.UNKNOWN, "the trades were not read"
+    state, _ = step(State(record), seen(10, book=[booked("9", tag=TAG)]))
+    assert state.record.orders[0].broker_order_id == "9", "the book does not agree"
 
 
 def test_a_book_read_before_the_person_spoke_does_not_agree():
@@ -120,10 +125,28 @@ def test_what_was_sent_after_the_person_spoke_is_not_let_go():
     assert state.record.orders[0].state is OrderState.UNKNOWN
 
 
+def test_what_a_person_has_not_seen_to_be_unknown_is_not_let_go():
+    """They spoke while the request was on its way."""
+    unknown = order(OrderState.UNKNOWN, changed_at=NOW + 10)
+    record = exit_record(unknown, resumed_at=NOW + 3)
+    state, _ = step(State(record), seen(20, positions=[position(100)], trades=()))
+    assert state.record.orders[0].state is OrderState.UNKNOWN
+
+
+def test_one_that_was_accepted_and_never_seen_is_let_go_by_a_person_only():
+    acked = order(OrderState.ACKED, broker_order_id="9")
+    state, _ = step(State(exit_record(acked)), seen(60, positions=[position(100)], trades=()))
+    assert state.record.orders[0].state is OrderState.ACKED
+    assert "does not show it" in state.record.concern
+    record = exit_record(acked, resumed_at=NOW + 70)
+    state, _ = step(State(record), seen(80, positions=[position(100)], trades=()))
+    assert state.record.orders[0].state is OrderState.LOST
+
+
 def test_attempts_start_anew():
     tries = [order(OrderState.CANCELLED, tag=f"TG{n}", try_no=n, cancels=1) for n in range(1, 6)]
     assert isinstance(next_try(exit_record(*tries), at(30)), Ask)
-    assert next_try(exit_record(*tries, resumed_at=NOW + 25), at(30)) == Go(1, 6, 100)
+    assert next_try(exit_record(*tries, resumed_at=NOW + 25, resumed_after=5), at(30)) == Go(1, 6, 100)
 
 
 # --- refusals -----------------------------------------------------------------------------

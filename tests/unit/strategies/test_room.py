@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from marketdata.domain.orders import OrderStatus, PositionSnapshot, Side
-from strategies.domain.events import Circumstances, Command, End, OpenWire, ReadAccount, Rest, Seen, Tell
+from strategies.domain.events import Circumstances, Command, End, OpenWire, Rest, Seen, Tell
 from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.ordering import has_room
 from strategies.domain.planning import OwnOrder
@@ -58,12 +58,13 @@ def test_of_one_that_is_partly_filled_only_the_rest_counts():
     assert found.quantity == 10
 
 
-def test_one_that_covers_all_is_waited_for_and_told_of_at_once():
+def test_one_that_covers_all_is_waited_for_and_told_of_after_two_seconds():
     after, commands = step(FRESH, planning(book=[booked("7")]))
     assert commands == (Rest(1.0),)
     assert after.record.orders == ()
+    after, _ = step(after, planning(2, book=[booked("7")]))
     assert "Your own open order 7 covers the position" in after.record.concern
-    after, commands = step(after, planning(1))
+    after, commands = step(after, planning(3))
     assert commands == (OpenWire(NEW),)
     assert after.record.concern == ""
 
@@ -87,9 +88,18 @@ def test_orders_that_cannot_take_the_position_do_not_count(row):
 
 def test_orders_of_ours_are_not_the_traders():
     rows = [booked("7", tag="TGX"), booked("8", tag="stripped")]
-    found = planned(planning(book=rows, tags=["TGX"], order_ids=["8"]))
+    ours = [replace(own(0), tag="TGX"), replace(own(0), order_id="8")]
+    found = planned(planning(book=rows, tags=["TGX"], order_ids=["8"], own=ours))
     assert found is not None
     assert found.quantity == 100
+
+
+def test_one_of_ours_that_had_ended_and_is_shown_open_keeps_the_next_from_leaving():
+    state = planning(book=[booked("7", tag="TGX")], tags=["TGX"])
+    after, commands = step(FRESH, state)
+    assert (commands, after.record.orders) == ((Rest(1.0),), ())
+    after, _ = step(after, planning(2, book=[booked("7", tag="TGX")], tags=["TGX"]))
+    assert "shows order 7 of ours as open, which has ended" in after.record.concern
 
 
 def test_other_exits_on_their_way_are_waited_for_and_told_of_after_two_seconds():
@@ -145,9 +155,9 @@ def test_what_others_have_planned_meanwhile_counts():
 def flat(state: State = FRESH, **fields: Any) -> tuple[State, tuple[Command, ...]]:
     """See twice that nothing is held."""
     state, commands = step(state, planning(0, 0, **fields))
-    assert commands == (ReadAccount(for_plan=True),), "one look is not believed"
+    assert commands == (Rest(2.0),), "one look is not believed"
     assert not state.record.state.is_final
-    return step(state, planning(1, 0, **fields))
+    return step(state, planning(2, 0, **fields))
 
 
 def test_closed_by_hand_it_is_over_without_an_order():
@@ -159,8 +169,8 @@ def test_closed_by_hand_it_is_over_without_an_order():
 
 def test_the_same_look_twice_is_one_look():
     state, _ = step(FRESH, planning(0, 0))
-    state, commands = step(state, planning(0, 0))
-    assert (commands, state.record.state) == ((ReadAccount(for_plan=True),), ExitState.WORKING)
+    state, commands = step(state, planning(0.5, 0))
+    assert (commands, state.record.state) == ((Rest(1.5),), ExitState.WORKING)
 
 
 def test_a_position_that_is_back_is_exited():
@@ -172,7 +182,7 @@ def test_a_position_that_is_back_is_exited():
 
 def test_a_position_on_the_other_side_is_none_of_ours():
     state, _ = step(FRESH, planning(0, -100))
-    assert step(state, planning(1, -100))[0].record.state is ExitState.ABORTED
+    assert step(state, planning(2, -100))[0].record.state is ExitState.ABORTED
 
 
 def test_closed_by_hand_after_a_part_was_filled_it_is_done():

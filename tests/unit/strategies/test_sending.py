@@ -86,7 +86,7 @@ def test_the_rest_before_the_next_try_grows_to_five_seconds():
         rests.append(rest.seconds)
     assert rests == [0.25, 0.5, 1, 2, 4, 5, 5, 5]
     state, _ = step(state, Unopened(at(2), TAG, "still refused"))
-    assert "The exit order cannot be sent: still refused" in state.record.concern
+    assert "The exit order cannot be sent: refused" in state.record.concern, "as it was first said"
 
 
 def test_a_reply_that_takes_long_is_told_of():
@@ -113,8 +113,13 @@ def test_what_cannot_be_read_is_asked_for_again_and_told_of_after_two_seconds():
     assert (commands, state.record.concern) == ((Rest(0.25),), "")
     state, commands = step(state, Unread(at(2), "503"))
     assert commands == (Rest(1.0),)
-    assert state.record.concern == "The broker cannot be read: 503. Trying again all the time."
+    assert state.record.concern == "The broker cannot be read: 502. Trying again all the time."
     assert step(state, seen(3))[0].memory.unread is None
+
+
+def test_a_read_that_took_its_time_to_fail_is_told_of_at_once():
+    state, _ = step(SENT, Unread(at(10), "timed out", since=at().elapsed))
+    assert "cannot be read: timed out" in state.record.concern
 
 
 @pytest.mark.parametrize(("after_s", "pace"), [(0, 1), (10, 1), (10.1, 3), (3600, 3)])

@@ -9,7 +9,7 @@ import pytest
 from marketdata.domain.orders import RejectReason
 from strategies.domain.exits import OrderState
 from strategies.domain.record import ExitRecord, State, Trouble
-from strategies.domain.sentences import REASONS, concern, refused_text
+from strategies.domain.sentences import REASONS, concern, covered_text, refused_text
 from tests.support.steps import NOW, TAG, at, exit_record, order
 
 EARLIER = at().elapsed - 2
@@ -46,7 +46,7 @@ def test_more_than_wanted_is_the_first_thing_said():
     [
         ({"unread": Trouble(EARLIER, "502")}, "The broker cannot be read: 502. Trying again all the time."),
         ({"unsent": Trouble(EARLIER, "no route")}, "The exit order cannot be sent: no route. Trying again all the time."),
-        ({"covered": Trouble(EARLIER, "")}, "Other exit orders on their way cover the whole position: waiting for them."),
+        ({"covered": Trouble(EARLIER, "Others.")}, "Others."),
         ({"asked": "What now?"}, "What now?"),
         ({"hold": "Off."}, "Off."),
         ({"asked": "What now?", "hold": "Off."}, "What now?"),
@@ -62,16 +62,21 @@ def test_what_has_just_begun_is_not(memory):
     assert said(**beginning) == ""
 
 
-def test_a_traders_own_order_is_told_of_at_once():
-    assert "Your own open order 7 covers" in said(covered=Trouble(at().elapsed, "7"))
+def test_what_covers_a_position_is_named():
+    assert covered_text([]) == "Other exit orders on their way cover the whole position: waiting for them."
+    assert covered_text(["7", "8"]).startswith("Your own open order 7, 8 covers the position")
 
 
-@pytest.mark.parametrize("state", [OrderState.ACKED, OrderState.LIVE])
-def test_resting_is_told_after_ten_seconds(state):
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (OrderState.ACKED, "accepted the exit as order 9, but its order book does not show it"),
+        (OrderState.LIVE, "The exit order 9 is at the exchange, not filled yet."),
+    ],
+)
+def test_resting_is_told_after_ten_seconds(state, text):
     assert said(order(state), after_s=10) == ""
-    assert said(order(state, broker_order_id="9"), after_s=10.1) == (
-        "The exit order 9 is at the exchange, not filled yet."
-    )
+    assert text in said(order(state, broker_order_id="9"), after_s=10.1)
     assert said(order(state, sent_at=None), after_s=60) == ""
 
 
