@@ -1,6 +1,6 @@
 # `make run` and `make test` need Python 3.11 or newer and this file; they do the rest.
 .DEFAULT_GOAL := help
-.PHONY: help install run test simulate lint fmt types arch migrations check lock clean
+.PHONY: help install run test simulate mutants lint fmt types arch migrations check lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
@@ -43,6 +43,9 @@ FROM ?= 1
 MODE ?= both
 simulate: install ## Whole days of faults on a made-up clock: SEEDS=200 FROM=1 MODE=safety|liveness|both
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) --mode $(MODE)
+
+mutants: install ## Evil edits of the order path, each of which the tests must notice
+	$(BIN)/python -m tests.mutants.run $(MUTANTS)
 
 fmt: install ## Format and mend what can be mended by machine
 	$(BIN)/ruff check --fix --exit-zero --quiet .
