@@ -68,7 +68,14 @@ class DatabaseThread:
         if self._lock_wait_s is not None and database.vendor == "sqlite":
             with database.cursor() as cursor:
                 cursor.execute(f"PRAGMA busy_timeout = {int(self._lock_wait_s * 1000)}")
-        return unit()
+        if database.vendor != "sqlite":
+            return unit()
+        # Opening the file costs as much as a unit does; after a failure it is opened anew all the same.
+        database.ensure_connection()
+        database.close_at = 0.0
+        result = unit()
+        database.close_at = None
+        return result
 
 
 class FairDatabaseThread:

@@ -31,8 +31,8 @@ CAUTIOUS = OrderLimits(per_second=10, per_minute=200, per_day=2_000)
 """Where a broker's own limits are not known."""
 
 READ_MAX_AGE_S = 1.0
-READ_SPACING_S = 0.25
-"""Least time between the beginnings of two reads: the broker counts them."""
+READ_SPACING_S = 0.45
+"""Least time between the beginnings of two reads: each is up to four requests, of which Kite takes ten a second."""
 
 READ_RETRY_S = 1.0
 """The same after one that failed."""
@@ -43,6 +43,9 @@ QUOTE_GATHER_S = 0.05
 
 READERS, WRITERS = 2, 10
 """Threads of one account at most: a broker that hangs holds up its own account only."""
+
+LOOK_S = 0.25
+"""How soon to look again whether something may leave."""
 
 SEND_WITHIN_S = 0.5
 """How long after the permit the request may still leave. Later, the process was paused: refuse."""
@@ -95,7 +98,11 @@ class AccountRead:
 
 
 class Turns:
-    """Who may plan an order next: within the account's pace, the largest loss first."""
+    """Who may plan an order next: within the account's pace, the largest loss first.
+
+    A turn is a place among what is about to leave. No more are given than may leave, so that nobody
+    overtakes a larger loss on the way, and no plan gets old waiting behind others.
+    """
 
     def __init__(self, pace: Pace, clock: Clock) -> None:
         self._pace = pace
@@ -110,11 +117,16 @@ class Turns:
         heapq.heappush(self._waiting, (-loss_rate, next(self._arrivals), turn))
         if self._giving is None or self._giving.done():
             self._giving = asyncio.create_task(self._give(), name="turns")
-        await turn
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it was given just now
+                self.give_back()
+            raise
 
     def give_back(self) -> None:
         """Return a turn that came to no order."""
-        self._pace.take_back()
+        self._pace.release()
 
     def close(self) -> None:
         if self._giving is not None:
@@ -123,11 +135,11 @@ class Turns:
     async def _give(self) -> None:
         while self._waiting:
             if (wait := self._pace.wait_s(self._clock.monotonic())) > 0:
-                await self._clock.sleep(wait)
+                await self._clock.sleep(min(wait, LOOK_S))  # a place may be given back before
                 continue
             turn = heapq.heappop(self._waiting)[2]
             if not turn.done():  # whoever waited may have been cancelled
-                self._pace.count(self._clock.monotonic())
+                self._pace.reserve()
                 turn.set_result(None)
                 await self._clock.sleep(0)
 
@@ -145,8 +157,8 @@ class AccountDesk:
         self._gateway = gateway
         self._clock = clock
         self._calls: BrokerCalls = calls or BrokerThreads()
-        self.turns = Turns(Pace(limits), clock)
         self._pace = Pace(limits)
+        self.turns = Turns(self._pace, clock)
         self.cap = DayCap(limits)
         self._day: date | None = None
         self.heard: dict[str, OrderSnapshot] = {}
@@ -240,23 +252,37 @@ class AccountDesk:
 
     # --- writing ------------------------------------------------------------------------
 
-    async def open(self, request: OrderRequest) -> OrderWire:
-        """Connect, encode one order, and wait until it may be sent; nothing leaves.
+    async def open(self, request: OrderRequest, *, has_turn: bool = False) -> OrderWire:
+        """Wait until one more order may leave, connect, and encode it; nothing leaves.
 
-        It is to be given to ``send`` or ``give_up``: until then it counts as about to leave.
+        It is to be given to ``send`` or ``give_up``: until then it counts as about to leave. A turn
+        that was taken for it (``has_turn``) is used up, also where this fails.
 
         Raises:
             BrokerError: Could not connect or encode it.
 
         """
+        if not has_turn:
+            await self._reserve()
+        try:
+            return await self._prepared(request)
+        except BaseException:
+            self._pace.release()
+            raise
+
+    async def _prepared(self, request: OrderRequest) -> OrderWire:
         wire = await self._calls.write(self._gateway.open_wire)
         try:
             await self._calls.write(lambda: wire.prepare(request))
-            await self._reserve()  # slow connections may have brought turns together
         except BaseException:
             wire.close()
             raise
         return wire
+
+    @property
+    def orders_left(self) -> int:
+        """Return how many more orders may leave today for whoever has a turn: others are on their way too."""
+        return max(self.cap.left - max(self._pace.reserved - 1, 0), 0)
 
     def give_up(self, wire: OrderWire) -> None:
         """Close a wire whose order is not to be sent."""
@@ -287,17 +313,28 @@ class AccountDesk:
         return await self._leave(wire, lambda _: wire.cancel(order_id))
 
     async def _leave(self, wire: OrderWire, call: Callable[[float], WriteResult]) -> WriteResult:
-        now = self._clock.monotonic()
-        self._pace.count(now)
-        self._pace.release()
+        left_by = self._clock.monotonic() + SEND_WITHIN_S
+        sending = asyncio.create_task(self._calls.write(lambda: call(left_by)))
         try:
-            return await self._calls.write(lambda: call(now + SEND_WITHIN_S))
+            await self._has_left(sending)
+            return await sending
         finally:
+            sending.cancel()
             wire.close()
+
+    async def _has_left(self, sending: asyncio.Task[WriteResult]) -> None:
+        """Count a request when it has surely left: counted as it sets out, a slow one would meet the next ones."""
+        waiting = asyncio.create_task(self._clock.sleep(SEND_WITHIN_S))
+        try:
+            await asyncio.wait({sending, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            self._pace.count(self._clock.monotonic())
+            self._pace.release()
 
     async def _reserve(self) -> None:
         while (wait := self._pace.wait_s(self._clock.monotonic())) > 0:
-            await self._clock.sleep(wait)
+            await self._clock.sleep(min(wait, LOOK_S))
         self._pace.reserve()
 
     def take_over(self, before: AccountDesk) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -225,6 +225,19 @@ class Journal:
         with transaction.atomic():
             alert = commit_alert(
                 user_id=account.user_id, kind="overfill", text=text, at=self._now(), account_id=account_id
+            )
+            if alert is not None:
+                announce(alert, self.announcer)
+
+    def budget(self, account_id: int, day: date, text: str) -> None:
+        """Commit and tell that an account's order requests run out; the same once a day."""
+        account = BrokerAccount.objects.get(pk=account_id)
+        text = f"{account}, {day:%d %B}: {text}"
+        with transaction.atomic():
+            if Alert.objects.filter(account=account, kind="budget", text=text).exists():
+                return
+            alert = commit_alert(
+                user_id=account.user_id, kind="budget", text=text, at=self._now(), account_id=account_id
             )
             if alert is not None:
                 announce(alert, self.announcer)

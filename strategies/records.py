@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 
 from marketdata.accounts import broker_config
 from marketdata.domain.instruments import canonical
-from marketdata.domain.orders import OrderRequest, RejectClass, RejectReason, Side
+from marketdata.domain.orders import RejectClass, RejectReason, Side
 from marketdata.models import BrokerAccount
 from marketdata.ports import BrokerConfig
 from strategies.domain.events import Circumstances
@@ -127,14 +127,6 @@ def _terms(strategy: Strategy) -> Terms:
         freeze_quantity=instrument.freeze_quantity,
         is_listed=bool(instrument.token),
         may_resend=not strategy.account.never_resend,
-    )
-
-
-def request(tag: str, exit_id: int) -> OrderRequest:
-    """Return a planned order as it is to be sent."""
-    row = ExitOrder.objects.select_related("exit__strategy__instrument").get(exit=exit_id, tag=tag)
-    return OrderRequest(
-        row.tag, row.exit.strategy.symbol, Side(row.side), row.quantity, row.product, row.price
     )
 
 

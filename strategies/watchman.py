@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
+from datetime import date
 from functools import partial
 
 from marketdata.domain.errors import BrokerError
-from marketdata.domain.orders import OrderSnapshot
+from marketdata.domain.orders import OrderSnapshot, Side
 from strategies import records
-from strategies.accounts import AccountRead
+from strategies.accounts import AccountDesk, AccountRead
 from strategies.domain.events import Seen
 from strategies.domain.exits import OrderState
 from strategies.domain.folding import booked, row_of, twins
@@ -52,6 +53,7 @@ class Watchman:
         self._owned = owned
         self._due: dict[int, float] = {}  # elapsed seconds by account
         self._strange: set[str] = set()
+        self._warned: dict[int, tuple[date, str]] = {}
 
     async def run(self) -> None:
         """Look, again and again."""
@@ -89,11 +91,17 @@ class Watchman:
             positions=read.positions,
         )
         for exit_ in exits:
-            if exit_.is_final and (
-                _has_news(exit_, seen) or _is_open(exit_) or _has_just_ended(exit_, seen.at)
-            ):
+            if exit_.is_final and _is_to_be_worked(exit_, seen):
                 self._work(exit_.id, exit_.user_id, seen)
+        await self._tell_budget(account_id, desk, seen.at.today)
         await self._tell_strange(account_id, exits, read)
+
+    async def _tell_budget(self, account_id: int, desk: AccountDesk, today: date) -> None:
+        """Tell, once a day each, that an account's order requests run short and that they are used up."""
+        news = (today, desk.cap.warning)
+        if news[1] and self._warned.get(account_id) != news:
+            await self._shop.db(partial(self._shop.journal.budget, account_id, *news))
+            self._warned[account_id] = news
 
     async def _tell_strange(self, account_id: int, exits: Collection[WatchedExit], read: AccountRead) -> None:
         """Tell of orders that carry a tag of ours and are in no record; an open exit takes them in itself."""
@@ -112,8 +120,20 @@ def _unknown(book: Iterable[OrderSnapshot], known: Collection[str]) -> list[Orde
 
 def _is_to_be_worked(exit_: WatchedExit, seen: Seen) -> bool:
     """What is alive after its exit is worked until it has ended: a cancel may have got lost."""
-    is_alive = any(order.is_open for order in exit_.orders)
-    return is_alive or _has_news(exit_, seen) or _has_just_ended(exit_, seen.at)
+    return _is_open(exit_) or _has_news(exit_, seen) or _has_turned(exit_, seen)
+
+
+def _has_turned(exit_: WatchedExit, seen: Seen) -> bool:
+    """Tell whether a position stands on the other side just after its exit."""
+    if not _has_just_ended(exit_, seen.at):
+        return False
+    left = {(order.product, order.side) for order in exit_.orders if order.filled}
+    return any(
+        row.symbol == exit_.symbol
+        and row.quantity
+        and (row.product, Side.BUY if row.quantity > 0 else Side.SELL) in left
+        for row in seen.positions
+    )
 
 
 def _has_news(exit_: WatchedExit, seen: Seen) -> bool:

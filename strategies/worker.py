@@ -82,6 +82,11 @@ class ExitWorker:
     def tags(self) -> set[str]:
         return {order.tag for order in self._task.record.orders} if self._task else set()
 
+    @property
+    def _lane(self) -> object:
+        """Whose turn at the database it is: what is about to leave does not queue behind what waits to."""
+        return (self.user_id, "leaving") if self._has_turn or self._wire is not None else self.user_id
+
     def nudge(self) -> None:
         """Look again now: something may have happened at the broker."""
         self._news.set()
@@ -98,7 +103,12 @@ class ExitWorker:
 
     async def run(self, first: Event | None = None) -> None:
         """Do one step after the other until the exit is final. No error ends it."""
-        event = first
+        try:
+            await self._run(first)
+        finally:
+            self._give_back_turn(())
+
+    async def _run(self, event: Event | None) -> None:
         while True:
             try:
                 event = await self._advance(event or Woken(self._shop.moment()))
@@ -130,7 +140,7 @@ class ExitWorker:
     async def _current(self) -> ExitTask:
         if self._task is None or self._is_outdated:
             self._is_outdated = False
-            self._task = await self._shop.db(partial(records.load, self.exit_id), self.user_id)
+            self._task = await self._shop.db(partial(records.load, self.exit_id), self._lane)
         return self._task
 
     async def _carry_out(
@@ -154,7 +164,7 @@ class ExitWorker:
                 what = f"the reply to order {event.tag}"
                 record = await self._shop.until_committed(unit, task.user_id, what)
             else:
-                record = await self._shop.db(unit, self.user_id)
+                record = await self._shop.db(unit, self._lane)
             self._task = replace(task, record=record)
         self._memory = after.memory
 
@@ -176,6 +186,7 @@ class ExitWorker:
             crashpoints.passing("CP8")
             return await self._record(Written(self._shop.moment(), order.tag, result))
         finally:
+            await self._let_go()
             self._shop.sending -= 1
 
     async def _permit_and_send(
@@ -279,7 +290,7 @@ class ExitWorker:
         """A turn that has come to no order is somebody else's."""
         if self._has_turn and not any(isinstance(c, ReadAccount | OpenWire | SendOrder) for c in commands):
             self._has_turn = False
-            if desk := self._shop.known_desk(self._latest().account_id):
+            if self._task and (desk := self._shop.known_desk(self._task.account_id)):
                 desk.turns.give_back()
 
     async def _read(self, task: ExitTask, wanted: ReadAccount) -> Event:
@@ -306,6 +317,7 @@ class ExitWorker:
             around=around,
             quote=quote,
             is_trading=self._shop.is_trading(task.record.symbol, at.time),
+            orders_left=desk.orders_left,
             spare_orders=desk.cap.spare,
         )
 
@@ -322,7 +334,7 @@ class ExitWorker:
         unit = partial(
             records.circumstances, task, read_at, today, shop.journal.may_trade, shop.journal.new_tag()
         )
-        return await shop.db(unit, self.user_id)
+        return await shop.db(unit, self._lane)
 
     async def _known(self, task: ExitTask, today: date) -> Sequence[OrderRecord]:
         return await self._shop.db(partial(records.orders_of_day, task.account_id, today), self.user_id)
@@ -330,8 +342,8 @@ class ExitWorker:
     async def _open(self, task: ExitTask, tag: str) -> Event:
         try:
             desk = await self._shop.desk(task.account_id, self.user_id)
-            request = await self._shop.db(partial(records.request, tag, self.exit_id), self.user_id)
-            self._wire = await desk.open(request)
+            has_turn, self._has_turn = self._has_turn, False
+            self._wire = await desk.open(task.record.request(tag), has_turn=has_turn)
         except BrokerError as exc:
             return Unopened(self._shop.moment(), tag, str(exc))
         return Opened(self._shop.moment(), tag)

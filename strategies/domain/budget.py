@@ -36,11 +36,6 @@ class SlidingWindow:
         """Record a request sent at ``now``."""
         self._sent.append(now)
 
-    def take_back(self) -> None:
-        """Forget the latest: it was not sent after all."""
-        if self._sent:
-            self._sent.pop()
-
 
 class Pace:
     """The limits of a second and of a minute together. Times in elapsed seconds.
@@ -54,26 +49,22 @@ class Pace:
             SlidingWindow(limits.per_second, 1.0 + MARGIN_S),
             SlidingWindow(limits.per_minute, 60.0 + MARGIN_S),
         )
-        self._reserved = 0
+        self.reserved = 0
 
     def wait_s(self, now: float) -> float:
         """Return the seconds until one more request is within every limit."""
-        return max(window.wait_s(now, self._reserved) for window in self._windows)
+        return max(window.wait_s(now, self.reserved) for window in self._windows)
 
     def reserve(self) -> None:
-        self._reserved += 1
+        self.reserved += 1
 
     def release(self) -> None:
         """What was reserved is sent, and counted, or is not sent at all."""
-        self._reserved -= 1
+        self.reserved -= 1
 
     def count(self, now: float) -> None:
         for window in self._windows:
             window.count(now)
-
-    def take_back(self) -> None:
-        for window in self._windows:
-            window.take_back()
 
 
 class DayCap:
@@ -96,3 +87,18 @@ class DayCap:
     def is_short(self) -> bool:
         """Seven tenths of the day's orders are used up."""
         return self.used * 10 >= self._limit * 7
+
+    @property
+    def warning(self) -> str:
+        """Return what a person has to know of it; empty while there are plenty."""
+        if self.left == 0:
+            return (
+                f"All {self._limit} order requests that the broker takes in a day are used up: exits wait for the "
+                "next trading day. Close positions in the broker's app if they cannot wait."
+            )
+        if self.is_short:
+            return (
+                f"Seven tenths of the {self._limit} order requests that the broker takes in a day are used up. "
+                "The last tenth is kept for first exit orders: nothing is priced anew with it."
+            )
+        return ""

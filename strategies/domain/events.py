@@ -67,7 +67,8 @@ class Seen:
         around: None when the read was not for planning.
         quote: None when it was not asked for or not to be had.
         is_trading: Whether the exchange takes orders now.
-        spare_orders: Order requests left today beyond those kept for exits' first orders.
+        orders_left: Order requests left today; ``spare_orders`` of them beyond those kept for exits'
+            first orders.
 
     """
 
@@ -82,6 +83,7 @@ class Seen:
     around: Circumstances | None = None
     quote: Quote | None = None
     is_trading: bool = True
+    orders_left: int = 1
     spare_orders: int = 1
 
 

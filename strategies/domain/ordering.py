@@ -26,6 +26,10 @@ from strategies.domain.record import ExitRecord, OrderRecord, State, again
 from strategies.domain.sentences import covered_text
 from strategies.domain.trying import Ask, Go
 
+ORDERS_USED_UP = (
+    "The account's order requests of today are used up: the exit is sent on the next trading day. "
+    "Close the position in the broker's app if it cannot wait."
+)
 POLL_S = 1.0
 HOLD_POLL_S = 5.0
 HUMAN_POLL_S = 30.0
@@ -130,7 +134,8 @@ def _held_back(state: State, seen: Seen, around: Circumstances) -> Step | None:
     if around.refusal and is_over and not state.record.open_orders:  # what is open is seen to its end
         return _abort(state, around.refusal)
     closed = "" if seen.is_trading else "The market is closed: the exit is sent when it opens."
-    if hold := around.refusal or closed:
+    used_up = "" if seen.orders_left > 0 else ORDERS_USED_UP
+    if hold := around.refusal or closed or used_up:
         return state.remembering(hold=hold), (Rest(HOLD_POLL_S),)
     return None
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-from marketdata.domain.orders import RejectClass, RejectReason, Side, WriteResult
+from marketdata.domain.orders import OrderRequest, RejectClass, RejectReason, Side, WriteResult
 from strategies.domain.exits import ExitState, OrderState
 
 
@@ -166,6 +166,11 @@ class ExitRecord:
 
     def order(self, tag: str) -> OrderRecord | None:
         return next((order for order in self.orders if order.tag == tag), None)
+
+    def request(self, tag: str) -> OrderRequest:
+        """Return one of its orders as it is to be sent."""
+        order = next(order for order in self.orders if order.tag == tag)
+        return OrderRequest(tag, self.symbol, order.side, order.quantity, order.product, order.price)
 
     def with_order(self, changed: OrderRecord) -> ExitRecord:
         """Return the record with one order replaced, or added when it is new."""

@@ -173,12 +173,12 @@ class Trader:
         return await eventually_async(look, timeout)
 
     async def asked(self, *words: str, timeout: float = 10) -> Exit:
-        """Wait until a person is asked about the one exit, with these words."""
+        """Wait until a person is asked about the newest exit, with these words."""
 
         async def look() -> Exit:
-            row = await Exit.objects.filter(strategy__account=self.account).afirst()
+            row = await Exit.objects.filter(strategy__account=self.account).order_by("-id").afirst()
             assert row is not None, "no exit has begun"
-            assert row.state == "needs_human", row
+            assert row.state == "needs_human", row.state
             assert all(word in row.concern for word in words), row.concern
             return row
 

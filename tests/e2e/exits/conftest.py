@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from marketdata.brokers import registry
 from marketdata.simulator.control import SimulatorControl
+from strategies.domain import sentences, steps, trying
 from tests.support.simulator import RunningSimulator, start_simulator
 from tests.support.trader import INFY, Trader, endpoints
 
@@ -36,3 +37,11 @@ def control(exchange: RunningSimulator, settings: Settings) -> Iterator[Simulato
 @pytest.fixture(params=registry.BROKERS)
 def trader(request: pytest.FixtureRequest, control: SimulatorControl, transactional_db: None) -> Trader:
     return Trader.join(str(request.param), control)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the patience with an order that rests, and as much less between two looks."""
+    monkeypatch.setattr(trying, "REPRICE_S", tuple(seconds / 10 for seconds in trying.REPRICE_S))
+    monkeypatch.setattr(sentences, "RESTING_S", sentences.RESTING_S / 10)
+    monkeypatch.setattr(steps, "POLL_S", 0.2)

@@ -9,21 +9,13 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db.models import Sum
 
-from strategies.domain import sentences, steps, trying
+from strategies.domain import trying
 from strategies.models import ExitOrder
 from tests.support.trader import AT_DHAN, AT_ZERODHA, INFY, Trader, contracts
 from tests.support.waiting import eventually_async
 
 TCS = "NSE:TCS"
 """For what cannot be undone on the exchange: a fixed price band."""
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of the patience with an order that rests, and as much less between two looks."""
-    monkeypatch.setattr(trying, "REPRICE_S", tuple(seconds / 10 for seconds in trying.REPRICE_S))
-    monkeypatch.setattr(sentences, "RESTING_S", sentences.RESTING_S / 10)
-    monkeypatch.setattr(steps, "POLL_S", 0.2)
 
 
 async def test_a_resting_order_is_cancelled_confirmed_and_priced_inside_the_band(trader: Trader) -> None:
