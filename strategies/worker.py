@@ -163,6 +163,8 @@ class ExitWorker:
             if isinstance(event, Written):  # what is known of an order must not be lost
                 what = f"the reply to order {event.tag}"
                 record = await self._shop.until_committed(unit, task.user_id, what)
+            elif isinstance(_to_do(commands), OpenWire | SendOrder):  # a plan must not get old in a queue
+                record = await self._shop.urgent_db(unit)
             else:
                 record = await self._shop.db(unit, self._lane)
             self._task = replace(task, record=record)

@@ -1,0 +1,163 @@
+"""Seven ways in which other systems were seen to lose a stop or to sell twice, tried on this one.
+
+A to C were reproduced by running the peer's own code, D to G by reading it (OpenAlgo at commit
+60156bc, and Algomirror for G). Here every one runs against the simulated exchange, on each broker's wire.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from marketdata.domain.sessions import Calendar
+from marketdata.models import BrokerAccount
+from project.protection import protection
+from strategies.models import Exit, Strategy
+from strategies.services import retry_exit
+from tests.support.processes import Process, manage
+from tests.support.simulator import RunningSimulator
+from tests.support.trader import INFY, Trader
+from tests.support.waiting import eventually, eventually_async
+
+pytestmark = pytest.mark.timeout(120)
+Listeners = Callable[[], Process]
+
+
+@pytest.fixture
+def listeners(exchange: RunningSimulator, lock_dir: Path, trader: Trader) -> Iterator[Listeners]:
+    """Start ``run_listeners``, a process of its own."""
+    with ExitStack() as stack:
+
+        def start() -> Process:
+            env = {**exchange.env, "REDIS_URL": "", "LOCK_DIR": str(lock_dir)}
+            process = stack.enter_context(manage("run_listeners", env=env))
+            process.wait_for("running", 60)
+            return process
+
+        yield start
+
+
+def why_unprotected(trader: Trader) -> list[str]:
+    found = protection(trader.account.user_id, datetime.now(UTC), Calendar(always=True))
+    return [row.reason for row in found.unprotected]
+
+
+def is_subscribed(trader: Trader) -> bool:
+    return trader.control.subscriptions(trader.client_id).get(INFY) == "full"
+
+
+def is_closed(strategy: Strategy) -> bool:
+    strategy.refresh_from_db()
+    return strategy.status == Strategy.Status.CLOSED
+
+
+def sells_once(trader: Trader, strategy: Strategy) -> None:
+    """Touch the stop and see one order leave for it."""
+    trader.control.set_price(INFY, "1489")
+    eventually(lambda: is_closed(strategy), 30)
+    assert [(row["side"], row["filled"]) for row in trader.sent()] == [("SELL", 65)]
+
+
+@pytest.mark.parametrize("how", ["rate_limited", "html", "server_error"])
+async def test_case_a_a_failed_position_read_never_deletes_a_stop(trader: Trader, how: str) -> None:
+    strategy = await sync_to_async(trader.arm)(quantity=65)
+    trader.fault(how, operation="positions", times=3)
+    async with trader.running() as engine:
+        trader.breach(engine)
+        await trader.asked("cannot be read")
+        await strategy.arefresh_from_db()
+        assert (strategy.status, strategy.position, trader.places()) == ("exiting", "BOUGHT", 0)
+        await trader.ended()
+    assert [row["filled"] for row in trader.sent()] == [65]
+
+
+async def test_case_b_a_lost_reply_never_sends_a_second_sell(trader: Trader) -> None:
+    await sync_to_async(trader.arm)(quantity=65)
+    trader.fault("freeze_book", seconds=8)  # position and book go on showing 65
+    trader.fault("lost_reply")
+    async with trader.running() as engine:
+        trader.breach(engine)
+        await eventually_async(trader.sent, 10)
+        began = time.monotonic()
+        await trader.asked("has not confirmed")
+        await eventually_async(lambda: time.monotonic() - began > 7, 10)  # three orders, at the peer
+        assert trader.places() == 1
+        await trader.ended(timeout=30)
+    assert [row["filled"] for row in trader.sent()] == [65]
+    assert trader.places() == 1
+
+
+def test_case_c_a_subscription_that_brings_nothing_is_not_called_one(
+    trader: Trader, listeners: Listeners
+) -> None:
+    strategy = trader.arm(quantity=65, stop="1490")
+    trader.fault("silence", seconds=60)
+    listeners()
+    eventually(lambda: why_unprotected(trader), 20)
+    trader.control.clear_faults("silence")
+    trader.control.drop(trader.client_id)
+    eventually(lambda: is_subscribed(trader) and not why_unprotected(trader), 40)
+    sells_once(trader, strategy)
+
+
+async def test_case_d_accepted_then_rejected_leaves_no_position_bare(trader: Trader) -> None:
+    strategy = await sync_to_async(trader.arm)(quantity=65)
+    trader.fault("reject_after_ack", text="RMS:Margin Exceeds, Required:75000, Available:0")
+    async with trader.running() as engine:
+        trader.breach(engine)
+        row = await trader.asked("RMS:Margin Exceeds")
+        await strategy.arefresh_from_db()
+        assert (strategy.status, strategy.position) == ("exiting", "BOUGHT")
+        assert await sync_to_async(why_unprotected)(trader) == [row.concern]
+        await sync_to_async(retry_exit)(row)
+        await trader.ended()
+    assert [row["filled"] for row in trader.sent()] == [0, 65]
+
+
+def test_case_e_a_feed_lost_seven_times_comes_back(trader: Trader, listeners: Listeners) -> None:
+    strategy = trader.arm(quantity=65, stop="1490")
+    listeners()
+    for _ in range(7):
+        eventually(lambda: is_subscribed(trader), 30)
+        assert trader.control.drop(trader.client_id) == 1
+        eventually(lambda: not is_subscribed(trader), 10)
+    eventually(lambda: is_subscribed(trader), 30)
+    sells_once(trader, strategy)
+
+
+def test_case_f_after_a_new_login_stops_are_armed_again(trader: Trader, listeners: Listeners) -> None:
+    strategy = trader.arm(quantity=65, stop="1490")
+    listeners()
+    eventually(lambda: is_subscribed(trader), 20)
+    trader.control.kill_token(trader.client_id, drop=True)
+    eventually(lambda: any("log in again" in reason for reason in why_unprotected(trader)), 40)
+    row = BrokerAccount.objects.get(pk=trader.account.pk)
+    row.access_token = trader.control.mint_token(trader.client_id)
+    row.generation += 1
+    row.save()
+    eventually(lambda: is_subscribed(trader), 30)
+    sells_once(trader, strategy)
+
+
+async def test_case_g_a_book_that_cannot_be_read_never_marks_a_position_exited(trader: Trader) -> None:
+    strategy = await sync_to_async(trader.arm)(quantity=65)
+    trader.fault("rest")
+    trader.fault("latency", operation="place", delay_s=0.5)
+    async with trader.running() as engine:
+        trader.breach(engine)
+        await eventually_async(trader.places, 10)
+        trader.fault("server_error", operation="orders", seconds=60)
+        await trader.asked("cannot be read")
+        await strategy.arefresh_from_db()
+        assert (strategy.status, strategy.position) == ("exiting", "BOUGHT")
+        assert not await Exit.objects.filter(state__in=["done", "aborted"]).aexists()
+        trader.control.release(trader.sent()[0]["order_id"])
+        trader.control.clear_faults("server_error")
+        await trader.ended()
+    assert [row["filled"] for row in trader.sent()] == [65]
