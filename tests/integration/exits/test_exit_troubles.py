@@ -16,9 +16,10 @@ from marketdata import crashpoints
 from marketdata.clock import SystemClock
 from marketdata.domain.orders import Side
 from marketdata.models import BrokerAccount, Subscription
-from strategies.accounts import AccountDesks
+from strategies.accounts import READ_MAX_AGE_S, AccountDesks
 from strategies.domain.events import Opened
 from strategies.domain.exits import OrderState
+from strategies.domain.sending import PLAN_MAX_AGE_S
 from strategies.engine import ExitEngine
 from strategies.journal import Journal
 from strategies.models import Exit, ExitOrder, Strategy
@@ -80,7 +81,10 @@ async def test_a_rate_limit_is_waited_out(strategy, broker, told):
 
 
 async def test_more_exits_than_a_second_allows_never_send_an_old_plan(account, instruments, broker, told):
-    """25 exits of 4 on 100 held; after the tenth the person closes 60 by hand."""
+    """25 exits of 4 on 100 held; after the tenth the person closes 60 by hand.
+
+    Nobody can call back what was planned by a read of the second before; nothing older may leave.
+    """
     for _ in range(25):
         await sync_to_async(start_strategy)(
             await sync_to_async(make)(account, instruments["NSE:INFY"], quantity=4)
@@ -92,13 +96,19 @@ async def test_more_exits_than_a_second_allows_never_send_an_old_plan(account, i
         if len(sent) == 10:
             broker.held["NSE:INFY", "MIS"] -= 60
 
+    async def all_ended() -> bool:
+        return await Exit.objects.filter(state__in=["done", "aborted"]).acount() == 25
+
     broker.before_place = close_by_hand
     async with running(broker, told) as engine:
         engine.monitor.on_ticks(account.user_id, [tick("1499.00")])
-        await eventually_async(lambda: broker.held["NSE:INFY", "MIS"] == 0, 20)
-        await ended("done", 10)
-        await ended("aborted", 15)
-    assert broker.held["NSE:INFY", "MIS"] == 0
+        await eventually_async(all_ended, 40)
+        too_many = len(sent) - 10
+        assert await Exit.objects.filter(state="aborted").acount() == 15 - too_many
+        assert broker.held["NSE:INFY", "MIS"] == -4 * too_many
+        if too_many:
+            await eventually_async(lambda: any("OVERFILL" in text for text in told.alerts()), 5)
+    assert all(at - sent[9] <= READ_MAX_AGE_S + PLAN_MAX_AGE_S for at in sent[10:])
     assert all(later - earlier >= 0.99 for earlier, later in zip(sent, sent[10:], strict=False))
 
 
