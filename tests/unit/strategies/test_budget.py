@@ -47,13 +47,11 @@ def test_while_all_is_reserved_it_is_looked_again_soon():
     assert window.wait_s(0.25, reserved=1) == 0.75
 
 
-def test_a_turn_that_came_to_nothing_is_given_back():
+def test_a_place_that_came_to_nothing_is_free_again():
     pace = Pace(OrderLimits(1, 400, 5000))
-    pace.count(0.0)
+    pace.reserve()
     assert pace.wait_s(0.5) > 0
-    pace.take_back()
-    assert pace.wait_s(0.5) == 0
-    pace.take_back()  # nothing is left to take
+    pace.release()
     assert pace.wait_s(0.5) == 0
 
 
@@ -68,3 +66,10 @@ def test_a_tenth_of_the_day_is_kept_for_first_orders():
 def test_it_is_said_when_seven_tenths_are_used(used, left, short):
     cap = DayCap(OrderLimits(10, 400, 100), used=used)
     assert (cap.left, cap.is_short) == (left, short)
+
+
+def test_what_a_person_is_told_of_a_days_orders():
+    limits = OrderLimits(10, 400, 100)
+    assert not DayCap(limits, used=69).warning
+    assert DayCap(limits, used=70).warning.startswith("Seven tenths of the 100")
+    assert DayCap(limits, used=100).warning.startswith("All 100")
