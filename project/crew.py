@@ -12,6 +12,7 @@ from django.db import transaction
 from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.manager import ListenerManager
+from strategies import deliveries
 from strategies.alerts import announce, close_open, commit_alert
 from strategies.announcing import Announcer
 from strategies.engine import ExitEngine
@@ -41,8 +42,9 @@ class HouseCrew:
         self._clock = clock
 
     async def recover(self, users: Collection[int]) -> None:
-        """Take up their exits and arm their stops."""
+        """Take up their exits and arm their stops, and what their last owner was about to tell."""
         await self._house.engine.recover(users)
+        await self._database.run(deliveries.release, users, self._now())
 
     def begin(self) -> None:
         """Look at once which feeds to run."""
@@ -57,10 +59,13 @@ class HouseCrew:
         await self._database.run(self._commit, troubles, over)
 
     def _commit(self, troubles: Mapping[int, str], over: Collection[int]) -> None:
-        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        now = self._now()
         with transaction.atomic():
             close_open(now, [KIND], user__in=over)
             for user_id, text in troubles.items():
                 alert = commit_alert(user_id=user_id, kind=KIND, text=text, at=now)
                 if alert is not None:
                     announce(alert, self._announcer)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), UTC)

@@ -42,6 +42,11 @@ def take(channels: Collection[str], idle: Collection[str], now: datetime) -> Map
         return _claim(idle, now)
 
 
+def release(users: Collection[int], now: datetime) -> None:
+    """Have what is owed to these users tried now: whoever claimed it is gone, or not theirs any more."""
+    AlertDelivery.objects.filter(alert__user__in=users, next_at__gt=now).update(next_at=now)
+
+
 def record(tellings: Sequence[Telling], error: str, now: datetime) -> None:
     """Write how it went: told, or (``error``) to be tried again, ever more slowly."""
     rows = AlertDelivery.objects.filter(pk__in=[telling.delivery_id for telling in tellings])

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from marketdata.models import BrokerAccount, Instrument, Listener
+from strategies import deliveries
 from strategies.alerts import commit_alert
 from strategies.models import Alert, AlertDelivery, StrategyEvent
 from strategies.services import start_strategy
@@ -60,6 +61,19 @@ def test_killed_before_it_could_tell_it_tells_at_its_next_start(
         assert second.stop() == 0
     assert "could not tell" in phone.posts[0]["message"]
     assert "hush-hush" not in second.output
+
+
+def test_what_a_killed_process_was_about_to_tell_the_next_owner_tells_at_once(
+    account: BrokerAccount, env: dict[str, str], phone: Sink
+) -> None:
+    commit(account.user, "claimed by one that was killed then")
+    channels = ["page", "apprise 1 (json)"]
+    assert deliveries.take(channels, channels, timezone.now())
+    with manage("run_listeners", env=env) as process:
+        process.wait_for("are running")
+        eventually(lambda: phone.posts, deliveries.CLAIM.total_seconds() / 2)
+        assert process.stop() == 0
+    assert AlertDelivery.objects.filter(delivered_at=None).count() == 0
 
 
 def test_without_targets_it_says_once_that_only_the_page_tells(db: None, env: dict[str, str]) -> None:
