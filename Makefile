@@ -1,6 +1,6 @@
 # `make run` and `make test` need Python 3.11 or newer and this file; they do the rest.
 .DEFAULT_GOAL := help
-.PHONY: help install run test simulate burst mutants lint fmt types arch migrations check lock clean
+.PHONY: help install run test simulate burst mutants lint fmt types arch migrations check lock clean crash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
@@ -35,6 +35,9 @@ run: install ## Start everything: simulator, demo user, listeners and the page
 test: install ## Run every test whose parts exist here, naming what is skipped
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	TEST_DATABASE=postgres $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+crash: install ## Kill real processes at every point of an order's way and judge what became of it
+	$(BIN)/python -m tests.crash $(CRASH_ARGS)
 
 # One seed, one run: `make simulate SEEDS=10000`, `make simulate SEEDS=500 FROM=20001 MODE=safety`;
 # `python -m tests.simulation --replay SEED --mode MODE` prints what happens in one of them.

@@ -180,8 +180,9 @@ class SimulatorControl:
         """
         return dict(self.call("fault", name=name, **options))
 
-    def clear_faults(self, name: str | None = None) -> None:
-        self.call("clear_faults", name=name)
+    def clear_faults(self, name: str | None = None, account: str | None = None) -> None:
+        """Disarm faults: of one name, of one account, or all."""
+        self.call("clear_faults", name=name, account=account)
 
     def faults(self) -> dict[str, Any]:
         """Return ``known`` faults with their parameters, and those ``armed``."""

@@ -138,8 +138,9 @@ class Commands(OrderCommands):
         """Arm a named fault: ``account operation times seconds`` and its own parameters."""
         return asdict(self._market.arm(name, **options))
 
-    async def clear_faults(self, name: str | None = None) -> Json:
-        self._market.faults.clear(name)
+    async def clear_faults(self, name: str | None = None, account: str | None = None) -> Json:
+        """Disarm faults: of one name, of one account, or all."""
+        self._market.faults.clear(name, account)
         return {"armed": len(self._market.faults.armed())}
 
     async def faults(self) -> Json:

@@ -155,9 +155,13 @@ class Faults:
             (f for f in self._armed if f.name == name and f.concerns(account, operation, broker)), None
         )
 
-    def clear(self, name: str | None = None) -> None:
-        """Disarm one kind of fault, or all."""
-        self._armed = [fault for fault in self._armed if name is not None and fault.name != name]
+    def clear(self, name: str | None = None, account: str | None = None) -> None:
+        """Disarm one kind of fault, or all; those of one account, or all."""
+        self._armed = [
+            fault
+            for fault in self._armed
+            if (name is not None and fault.name != name) or (account is not None and fault.account != account)
+        ]
 
     def armed(self) -> list[Fault]:
         self._forget_spent()
