@@ -131,9 +131,12 @@ class Ledger:
         order.status, order.message, order.reject_reason = OrderStatus.REJECTED, message, reason
 
     def convert(self, symbol: str, old: str, new: str) -> None:
-        """Convert a position into another product, as a trader may by hand."""
+        """Convert a position into another product, as a trader may by hand: to orders of ours it is gone."""
         quantity = self.held.pop((symbol, old), 0)
         self.held[symbol, new] = self.held.get((symbol, new), 0) + quantity
+        side = Side.SELL if quantity > 0 else Side.BUY
+        gone = TrueOrder("", "", "", symbol, side, old, abs(quantity), None, self._time())
+        self.fills.append(Fill(self._time(), gone, abs(quantity), quantity, 0))
 
     def end_day(self) -> None:
         """Open orders expire with their day, and the book begins anew."""

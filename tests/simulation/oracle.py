@@ -302,6 +302,11 @@ class Oracle:
         alive = [o.true_tag for o in self.orders_of(row.pk) if o.unfilled]
         if state.is_final and alive:
             self.violation("I3", f"exit {row.pk} is {state.value} and {alive} are still at the exchange")
+        book = self._brokers[row.strategy.account_id].ledger.orders
+        if sum(o.filled for o in self.orders_of(row.pk) if o.order_id in book) > row.quantity:
+            self.counted["overfilled and told"] += 1
+            if not Alert.objects.filter(exit=row, text__startswith="OVERFILL").exists():
+                self.violation("told", f"more was filled than exit {row.pk} asks for, and nobody was told")
         if state.is_final:
             return
         told = Alert.objects.filter(exit=row, kind="needs_human", text=row.concern).exists()
