@@ -53,6 +53,9 @@ mutants: install ## Evil edits of the order path, each of which the tests must n
 burst: install ## A thousand stops of one account in one tick, at each broker's limits: about eight minutes
 	$(BIN)/python -m pytest tests/e2e/exits/test_burst.py --burst $(or $(STOPS),1000) -s --timeout=900 -p no:randomly
 
+mutants: install ## Evil edits of the order path, each of which the tests must notice
+	$(BIN)/python -m tests.mutants.run $(MUTANTS)
+
 fmt: install ## Format and mend what can be mended by machine
 	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
