@@ -193,7 +193,7 @@ class House:
             await self._close()
 
     def _is_trading(self, symbol: str, now: float) -> bool:
-        return not self.processor.gate.phase(symbol, now).is_outside
+        return self.processor.gate.takes_orders(symbol, now)
 
     def reports(self) -> list[FeedReport]:
         """Look at every feed now."""

@@ -113,7 +113,7 @@ class ExitEngine:
         # A permit that was asked for must not be left behind without its order: nobody would know.
         await self._while(lambda: bool(self._shop.permitting), PERMIT_S)
         tasks = [*(task for _, task in self._workers.values()), *self._tasks, *self.checks.cancel()]
-        tasks += self._opener.cancel()
+        tasks += [*self._opener.cancel(), *self._watchman.cancel()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from marketdata import crashpoints
@@ -48,6 +49,7 @@ class Opener:
         self._waiting: deque[Intent] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_committing = False
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="breach-spool")
 
     @property
     def is_busy(self) -> bool:
@@ -76,6 +78,7 @@ class Opener:
 
     def cancel(self) -> list[asyncio.Task[None]]:
         """Stop; what is not committed is in the spool, or still armed."""
+        self._writer.shutdown(wait=False)
         for task in self._tasks:
             task.cancel()
         return list(self._tasks)
@@ -129,7 +132,7 @@ class Opener:
 
     def _drop(self, intents: Sequence[Intent]) -> None:
         if self._spool is not None:
-            self._spool.drop(intents)
+            self._writer.submit(self._spool.drop, intents)
 
     def _end(self, intent: Intent, exit_id: int | None) -> None:
         if exit_id is None:
@@ -138,10 +141,13 @@ class Opener:
             self._opened(exit_id, intent.user_id)
 
     def _keep(self, intents: Sequence[Intent]) -> None:
-        if self._spool is None:
-            return
+        """Have breaches written down. Not here: a disk that hangs must not hold up the next tick."""
+        if self._spool is not None:
+            self._writer.submit(self._keep_now, self._spool, intents)
+
+    def _keep_now(self, spool: Spool, intents: Sequence[Intent]) -> None:
         try:
-            self._spool.keep(intents)
+            spool.keep(intents)
         except OSError as exc:
             logger.critical("breaches cannot be spooled: memory alone has them", exc_info=True)
             for user_id in {intent.user_id for intent in intents}:

@@ -5,6 +5,7 @@ All of it blocks: call it from the exit engine's own thread.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -25,6 +26,8 @@ from strategies.domain.planning import OwnOrder
 from strategies.domain.record import ExitRecord, OrderRecord, Terms
 from strategies.models import Exit, ExitOrder, Strategy
 from strategies.switches import Refusal
+
+logger = logging.getLogger(__name__)
 
 MayTrade = Callable[[Strategy], Refusal | None]
 """Why no order may be sent for a strategy; None when one may."""
@@ -171,7 +174,8 @@ def _openings(orders: Iterable[Sequence[Any]]) -> dict[tuple[str, str], int]:
 
 def orders_of_day(account_id: int, today: date) -> list[OrderRecord]:
     """Return every order of ours of today, as the journal has it."""
-    return [order_record(row) for row in ExitOrder.objects.filter(account=account_id, trading_day=today)]
+    rows = map(_readable, ExitOrder.objects.filter(account=account_id, trading_day=today))
+    return [order for order in rows if order is not None]
 
 
 def watched_exits(today: date, users: Collection[int] | None = None) -> list[WatchedExit]:
@@ -180,6 +184,9 @@ def watched_exits(today: date, users: Collection[int] | None = None) -> list[Wat
     found: dict[int, WatchedExit] = {}
     for row in _with_symbol(orders).order_by("id"):
         strategy = row.exit.strategy
+        order = _readable(row)
+        if order is None:
+            continue
         known = found.setdefault(
             row.exit_id,
             WatchedExit(
@@ -192,8 +199,17 @@ def watched_exits(today: date, users: Collection[int] | None = None) -> list[Wat
                 [],
             ),
         )
-        known.orders.append(order_record(row))
+        known.orders.append(order)
     return list(found.values())
+
+
+def _readable(row: ExitOrder) -> OrderRecord | None:
+    """Return an order, or none where its row says what nobody here knows: that is its exit's trouble alone."""
+    try:
+        return order_record(row)
+    except ValueError:
+        logger.exception("order %s cannot be read", row.tag)
+        return None
 
 
 def own_orders(account_id: int, read_at: float, today: date) -> list[OwnOrder]:

@@ -28,19 +28,20 @@ class Spool:
         self._kept: dict[tuple[int, int], Intent] = {}
 
     def load(self) -> list[Intent]:
-        """Make the file ready and return what an earlier process left in it.
+        """Make the file ready and return what earlier processes left: in it, or under names of their own.
 
         Raises:
             OSError: The file cannot be written.
 
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        text = self._path.read_bytes().partition(b"\0")[0].decode() if self._path.exists() else ""
-        self._kept = {(i.strategy_id, i.epoch): i for i in _intents(text)}
+        self._kept = {(i.strategy_id, i.epoch): i for i in _intents(_text(self._path))}
         with self._path.open("r+b" if self._path.exists() else "w+b") as file:
             os.posix_fallocate(file.fileno(), 0, SIZE)
             os.fsync(file.fileno())
-        return list(self._kept.values())
+        others = [path for path in self._path.parent.glob(f"*{self._path.suffix}") if path != self._path]
+        found = [intent for path in sorted(others) for intent in _intents(_text(path))]
+        return [*self._kept.values(), *(i for i in found if (i.strategy_id, i.epoch) not in self._kept)]
 
     def keep(self, intents: Iterable[Intent]) -> None:
         """Add intents. Raises ``OSError`` when they cannot be kept."""
@@ -61,6 +62,10 @@ class Spool:
             file.write(text + b"\0")
             file.flush()
             os.fdatasync(file.fileno())
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().partition(b"\0")[0].decode(errors="replace") if path.exists() else ""
 
 
 def _intents(text: str) -> Iterable[Intent]:

@@ -6,6 +6,7 @@ up late. Exits that are still open look for their own orders; here are the other
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
 from datetime import date
@@ -52,6 +53,7 @@ class Watchman:
         self._work = work
         self._owned = owned
         self._due: dict[int, float] = {}  # elapsed seconds by account
+        self._looking: dict[int, asyncio.Task[None]] = {}
         self._strange: set[str] = set()
         self._warned: dict[int, tuple[date, str]] = {}
 
@@ -72,17 +74,28 @@ class Watchman:
         for exit_ in watched:
             accounts.setdefault(exit_.account_id, []).append(exit_)
         for account_id, exits in accounts.items():
-            if self._due.get(account_id, 0.0) <= at.elapsed:
+            if account_id not in self._looking and self._due.get(account_id, 0.0) <= at.elapsed:
                 self._due[account_id] = at.elapsed + (SOON_S if _is_hot(exits, at) else LATER_S)
-                await self._look_at(account_id, exits)
+                self._looking[account_id] = asyncio.create_task(self._look_safely(account_id, exits))
 
-    async def _look_at(self, account_id: int, exits: Collection[WatchedExit]) -> None:
+    def cancel(self) -> list[asyncio.Task[None]]:
+        """Stop looking."""
+        return list(self._looking.values())
+
+    async def _look_safely(self, account_id: int, exits: Collection[WatchedExit]) -> None:
+        """Look at one account; one that hangs or fails holds up no other."""
         try:
-            desk = await self._shop.desk(account_id)
-            read = await desk.read(not_before=self._shop.clock.monotonic())
+            await self._look_at(account_id, exits)
         except BrokerError as exc:
             logger.warning("account %s cannot be read to watch ended exits: %s", account_id, exc)
-            return
+        except Exception:
+            logger.exception("ended exits of account %s could not be watched: trying again", account_id)
+        finally:
+            del self._looking[account_id]
+
+    async def _look_at(self, account_id: int, exits: Collection[WatchedExit]) -> None:
+        desk = await self._shop.desk(account_id)
+        read = await desk.read(not_before=self._shop.clock.monotonic())
         seen = Seen(
             at=self._shop.moment(),
             began=read.began,
@@ -104,11 +117,11 @@ class Watchman:
             self._warned[account_id] = news
 
     async def _tell_strange(self, account_id: int, exits: Collection[WatchedExit], read: AccountRead) -> None:
-        """Tell of orders that carry a tag of ours and are in no record; an open exit takes them in itself."""
+        """Tell of orders with a tag of ours that are in no record; an open exit takes in what is still open."""
         known = {order.tag for exit_ in exits for order in exit_.orders}
         open_ones = {exit_.symbol for exit_ in exits if not exit_.is_final}
         for row in _unknown(read.orders, known | self._strange):
-            if row.symbol not in open_ones:
+            if row.symbol not in open_ones or row.status.is_final:
                 self._strange.add(row.tag)
                 unit = partial(self._shop.journal.strange_order, account_id, row)
                 await self._shop.db(unit)

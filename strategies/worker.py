@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
+from typing import TypeVar
 
 from marketdata import crashpoints
 from marketdata.domain.errors import BrokerError
@@ -18,7 +19,7 @@ from marketdata.domain.leasing import NotOwner
 from marketdata.domain.orders import Outcome, Quote, WriteResult
 from marketdata.ports import OrderWire
 from strategies import records
-from strategies.accounts import AccountDesk
+from strategies.accounts import AccountDesk, AccountRead
 from strategies.domain.events import (
     CancelAnswered,
     CancelOrder,
@@ -50,6 +51,7 @@ from strategies.records import ExitTask
 from strategies.workshop import Workshop
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 FAILED_REST_S = 0.25
 FAILED_REST_MAX_S = 5.0
@@ -209,23 +211,26 @@ class ExitWorker:
             return WriteResult(Outcome.NOT_SENT, message="stopped before it was sent")
         self._wire = None
         sending = asyncio.create_task(desk.send(wire, began))
-        await self._tell_when_unanswered(sending, task)
-        return await sending
+        return await self._patiently(sending, lambda: Unanswered(self._shop.moment()))
 
-    async def _tell_when_unanswered(self, sending: asyncio.Task[WriteResult], task: ExitTask) -> None:
-        """Tell a person of a reply that takes long: until it comes nobody knows."""
+    async def _patiently(self, work: asyncio.Task[T], slow: Callable[[], Event]) -> T:
+        """Wait for something of the broker; when it takes long, have a person told meanwhile."""
         waiting = asyncio.create_task(self._shop.clock.sleep(TELL_AFTER_S))
-        await asyncio.wait({sending, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if sending.done():
-            return
-        event = Unanswered(self._shop.moment())
+        try:
+            await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await self._tell_slow(slow())
+        finally:
+            waiting.cancel()
+        return await work
+
+    async def _tell_slow(self, event: Event) -> None:
         try:
             latest = await self._current()
             after, commands = step(State(latest.record, self._memory), event)
             await self._commit(latest, after, event, commands)
-        except Exception:  # what matters is the reply
-            logger.exception("exit %s: could not tell that the broker is slow to answer", task.record.id)
+        except Exception:  # what matters is the answer
+            logger.exception("exit %s: could not tell that the broker is slow to answer", self.exit_id)
 
     def _may_not_send(self) -> bool:
         return self._shop.closing.is_set() or self._is_forbidden
@@ -297,13 +302,14 @@ class ExitWorker:
 
     async def _read(self, task: ExitTask, wanted: ReadAccount) -> Event:
         self._news.clear()
+        began, symbol = self._shop.clock.monotonic(), task.record.symbol
+        reading = asyncio.create_task(self._desk_and_read(task, wanted))
         try:
-            desk = await self._shop.desk(task.account_id, self.user_id)
-            not_before = self._shop.clock.monotonic() if wanted.anew else None
-            read = await desk.read(not_before=not_before, trades=wanted.trades)
+            desk, quote, read = await self._patiently(reading, lambda: self._slow(began))
         except BrokerError as exc:
-            return Unread(self._shop.moment(), str(exc))
-        quote = await self._quote(desk, task.record.symbol) if wanted.quote else None
+            return Unread(self._shop.moment(), str(exc), began)
+        finally:
+            reading.cancel()
         around = await self._around(task, read.began_at) if wanted.for_plan else None
         at = self._shop.moment()
         crashpoints.passing("CP4")
@@ -318,10 +324,22 @@ class ExitWorker:
             known=await self._known(task, at.today) if wanted.trades else (),
             around=around,
             quote=quote,
-            is_trading=self._shop.is_trading(task.record.symbol, at.time),
+            is_trading=self._shop.is_trading(symbol, at.time),
             orders_left=desk.orders_left,
             spare_orders=desk.cap.spare,
         )
+
+    def _slow(self, began: float) -> Unread:
+        return Unread(self._shop.moment(), "it takes long to answer", began)
+
+    async def _desk_and_read(
+        self, task: ExitTask, wanted: ReadAccount
+    ) -> tuple[AccountDesk, Quote | None, AccountRead]:
+        """Read the account last: what is planned is planned from it."""
+        desk = await self._shop.desk(task.account_id, self.user_id)
+        quote = await self._quote(desk, task.record.symbol) if wanted.quote else None
+        not_before = self._shop.clock.monotonic() if wanted.anew else None
+        return desk, quote, await desk.read(not_before=not_before, trades=wanted.trades)
 
     async def _quote(self, desk: AccountDesk, symbol: str) -> Quote | None:
         """Return a quote, or none: a market order needs none, and an exit must not wait for one."""

@@ -216,6 +216,14 @@ class Gate:
         """Return the phase of the symbol's exchange at UNIX time ``now``."""
         return self._phase(symbol, now)[0]
 
+    def takes_orders(self, symbol: str, now: float) -> bool:
+        """Tell whether the symbol's exchange takes orders: in the session, or where it evidently trades."""
+        phase = self.phase(symbol, now)
+        if phase is not Phase.CLOSED_DAY:
+            return phase is Phase.OPEN
+        known = [of_feed[symbol].newest or 0 for of_feed in self._known.values() if symbol in of_feed]
+        return abs(now - max(known, default=0)) <= TICK_MAX_AGE
+
     def band(self, symbol: str, now: float) -> Band:
         """Return which prices are possible today."""
         band, until = self._bands.get(symbol, (ANY, now))

@@ -90,12 +90,14 @@ def _is_broken(tries: Sequence[OrderRecord]) -> bool:
 
 def _counted(record: ExitRecord, tries: Sequence[OrderRecord]) -> list[OrderRecord]:
     """Return the attempts that count: sent, taken in, and since a person last said "again"."""
-    never = (OrderState.VOID, OrderState.PLANNED)
+    uncounted = (OrderState.VOID, OrderState.PLANNED, OrderState.FILLED)
     before = {order.tag for order in record.orders[: record.resumed_after]}
     return [
         order
         for order in tries
-        if order.state not in never and order.reject_class is not RejectClass.WAIT and order.tag not in before
+        if order.state not in uncounted
+        and order.reject_class is not RejectClass.WAIT
+        and order.tag not in before
     ]
 
 
