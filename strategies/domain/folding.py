@@ -106,7 +106,7 @@ def _found(state: State, order: OrderRecord, row: OrderSnapshot, seen: Seen) -> 
 
 def _not_found(state: State, order: OrderRecord, seen: Seen) -> State:
     refusal = state.memory.refusals.get(order.tag)
-    if refusal is not None:
+    if refusal is not None and order.state is OrderState.SENDING:
         if sign_of_life(order, state.record, seen) or sign_of_age(seen):
             return state  # not now: what remains in doubt is unknown
         return _forget(state.with_order(_refused(order, state, seen.at)), order.tag)
@@ -146,7 +146,9 @@ def doubted(state: State, at: Moment, within: float = REFUSED_LOOK_UP_S) -> Stat
     """Return the state without refusals that no book could confirm in time: their fate is unknown."""
     for tag, (result, since) in state.memory.refusals.items():
         order = state.record.order(tag)
-        if order is not None and at.elapsed - since >= within:
+        if order is None or order.state is not OrderState.SENDING:  # its day has ended meanwhile
+            state = _forget(state, tag)
+        elif at.elapsed - since >= within:
             unknown = moved(order, OrderState.UNKNOWN, at, message=result.message)
             state = _forget(state.with_order(unknown), tag)
     return state

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
-from marketdata.domain.orders import Outcome, RejectReason, Side, WriteResult
+from marketdata.domain.orders import OrderStatus, Outcome, RejectReason, Side, WriteResult
 from strategies.domain.absence import is_stale
 from strategies.domain.events import (
     CancelAnswered,
@@ -188,7 +188,7 @@ class House:
 
     def cancel(self, order_id: str) -> None:
         true = self.ledger.orders.get(order_id)
-        if true is not None and self.races:
+        if true is not None and self.races and true.status is OrderStatus.LIVE:
             self.ledger.fill(true, true.quantity)
         elif self.is_reachable:
             self.ledger.cancel(order_id)

@@ -253,10 +253,10 @@ class TestGate:
 def test_orders_are_taken_in_the_session_and_where_it_evidently_trades() -> None:
     of_day = Gate(Calendar())
     sunday = datetime(2026, 11, 22, 11, 0, tzinfo=IST).timestamp()
-    assert of_day.takes_orders("NSE:INFY", NOW)
-    assert not of_day.takes_orders("NSE:INFY", NOW + 6 * 3600)
     assert not of_day.takes_orders("NSE:INFY", sunday), "an exit that is held must not leave at midnight"
     of_day.judge(Tick("NSE:INFY", PRICE, sunday, int(sunday)), sunday)
     assert of_day.takes_orders("NSE:INFY", sunday + 5)
     assert not of_day.takes_orders("NSE:INFY", sunday + 60)
     assert not of_day.takes_orders("NSE:SBIN", sunday + 5)
+    assert of_day.takes_orders("NSE:INFY", NOW)
+    assert not of_day.takes_orders("NSE:INFY", NOW + 6 * 3600)
