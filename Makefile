@@ -47,9 +47,6 @@ MODE ?= both
 simulate: install ## Whole days of faults on a made-up clock: SEEDS=200 FROM=1 MODE=safety|liveness|both
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) --mode $(MODE)
 
-mutants: install ## Evil edits of the order path, each of which the tests must notice
-	$(BIN)/python -m tests.mutants.run $(MUTANTS)
-
 burst: install ## A thousand stops of one account in one tick, at each broker's limits: about eight minutes
 	$(BIN)/python -m pytest tests/e2e/exits/test_burst.py --burst $(or $(STOPS),1000) -s --timeout=900 -p no:randomly
 
