@@ -30,7 +30,7 @@ TIMEOUT_S = 300
 _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".run", ".hypothesis", "*_cache", "__pycache__", "*.sqlite3*"
 )
-_FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
+_FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

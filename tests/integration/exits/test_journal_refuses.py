@@ -85,3 +85,11 @@ def test_no_order_is_planned_without_a_read_that_shows_room(strategy, journal):
     with pytest.raises(Overtaken, match="no room"):
         journal.commit(task, task.record.with_order(planned), woken(), ())
     assert ExitOrder.objects.count() == 1
+
+
+def test_a_step_from_an_old_version_writes_nothing(strategy, journal):
+    task = stored(strategy, OrderState.ACKED)
+    journal.commit(task, replace(task.record, concern="first"), woken(), ())
+    with pytest.raises(Overtaken):
+        journal.commit(task, replace(task.record, concern="second"), woken(), ())
+    assert Exit.objects.get().concern == "first"

@@ -258,3 +258,9 @@ def test_an_order_carries_what_the_position_was_without_todays_fills():
     found = planned(planning(held=80, book=fills))
     assert found is not None
     assert found.opening == 100
+
+
+def test_an_order_has_the_product_of_the_position_it_closes():
+    found = planned(planning(positions=[position(100, "NRML")]))
+    assert found is not None
+    assert found.product == "NRML"
