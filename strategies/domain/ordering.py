@@ -33,6 +33,9 @@ ORDERS_USED_UP = (
 POLL_S = 1.0
 HOLD_POLL_S = 5.0
 HUMAN_POLL_S = 30.0
+READ_COUNTS_S = 1.0
+"""So much of a read's age counts as the plan's; a broker that is slower must not keep exits from leaving."""
+
 FLAT_AGAIN_S = 2.0
 """How long after the first look that showed nothing held a second one has to say the same."""
 
@@ -149,7 +152,7 @@ def _order(state: State, seen: Seen, around: Circumstances, go: Go, send: Send) 
         product=send.product,
         quantity=send.quantity,
         day=seen.at.today,
-        planned_at=seen.at.time,
+        planned_at=seen.at.time - min(seen.at.elapsed - seen.began, READ_COUNTS_S),
         changed_at=seen.at.time,
         slice_no=go.slice_no,
         try_no=go.try_no,
