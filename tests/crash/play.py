@@ -290,7 +290,8 @@ class Play:
         open_orders = row.orders.filter(state__in=[state for state in OrderState if not state.is_final])
         rest = LONG_REST_S if open_orders.exists() else REST_S
         is_same = Exit.objects.filter(pk=row.pk, version=row.version).exists()  # nothing came in between
-        is_still = is_same and row.state == ExitState.NEEDS_HUMAN and now - self._seen_at >= rest
+        says_so = Alert.objects.filter(exit=row, closed_at=None).exists()  # a person's answer closes it
+        is_still = is_same and says_so and row.state == ExitState.NEEDS_HUMAN and now - self._seen_at >= rest
         return is_still and not self._asks_again(row)
 
     def _asks_again(self, row: Exit) -> bool:
