@@ -47,7 +47,7 @@ from strategies.domain.record import Memory, OrderRecord, State
 from strategies.domain.sentences import TELL_AFTER_S
 from strategies.domain.steps import step
 from strategies.journal import Overtaken
-from strategies.records import ExitTask
+from strategies.records import ExitTask, trading_day
 from strategies.workshop import Workshop
 
 logger = logging.getLogger(__name__)
@@ -339,7 +339,10 @@ class ExitWorker:
         desk = await self._shop.desk(task.account_id, self.user_id)
         quote = await self._quote(desk, task.record.symbol) if wanted.quote else None
         not_before = self._shop.clock.monotonic() if wanted.anew else None
-        return desk, quote, await desk.read(not_before=not_before, trades=wanted.trades)
+        read = await desk.read(not_before=not_before, trades=wanted.trades)
+        if trading_day(read.began_at) != self._shop.moment().today:  # asleep meanwhile: it is of another day
+            read = await desk.read(not_before=self._shop.clock.monotonic(), trades=wanted.trades)
+        return desk, quote, read
 
     async def _quote(self, desk: AccountDesk, symbol: str) -> Quote | None:
         """Return a quote, or none: a market order needs none, and an exit must not wait for one."""
