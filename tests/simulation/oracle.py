@@ -30,6 +30,9 @@ from tests.simulation.log import EventLog
 READ_BEFORE_S = 6.0
 """An order is planned from a read that began at most so long before the order leaves."""
 
+GIVEN_UP = ("lost", "rejected")
+"""An order that the broker took may be in these states only if it was withheld in all that could show it."""
+
 _ROW = """
 SELECT o.state, o.exit_id, e.quantity, a.never_resend AND e.resumed_at IS NULL FROM strategies_exitorder o
 JOIN strategies_exit e ON e.id = o.exit_id JOIN marketdata_brokeraccount a ON a.id = o.account_id
@@ -143,7 +146,7 @@ class Oracle:
         """Tell whether an order the journal calls lost was withheld in all that could show it."""
         account_id = self._account_of[id(broker)]
         rows = self._journal(account_id)
-        lost = [o for o in earlier if rows[o.true_tag][0] == "lost" and (o.unfilled or o.filled)]
+        lost = [o for o in earlier if rows[o.true_tag][0] in GIVEN_UP and (o.unfilled or o.filled)]
         if not all(rows[tag][0] == "lost" for tag in flying):
             return False
         return bool(lost or flying) and all(self._was_withheld(account_id, o, rows) for o in lost)
@@ -151,7 +154,7 @@ class Oracle:
     def _concealed(self, account_id: int, broker: Broker, tags: Sequence[str]) -> list[str]:
         """Return those that may still fill though the journal, on good evidence, calls them lost."""
         rows = self._journal(account_id)
-        lost = [tag for tag in tags if rows.get(tag, [""])[0] == "lost"]
+        lost = [tag for tag in tags if rows.get(tag, [""])[0] in GIVEN_UP]
         ledger = broker.ledger
         return [
             t for t in lost if t in ledger.flying or self._was_withheld(account_id, ledger.by_tag[t], rows)
