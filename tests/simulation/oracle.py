@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
+from django.db.models import Q
 
 from marketdata.domain.orders import OrderRequest, OrderStatus
 from strategies.domain.exits import ExitState
@@ -308,7 +309,9 @@ class Oracle:
         book = self._brokers[row.strategy.account_id].ledger.orders
         if sum(o.filled for o in self.orders_of(row.pk) if o.order_id in book) > row.quantity:
             self.counted["overfilled and told"] += 1
-            if not Alert.objects.filter(exit=row, text__startswith="OVERFILL").exists():
+            if not Alert.objects.filter(
+                Q(kind="overfill") | Q(text__startswith="OVERFILL"), exit=row
+            ).exists():
                 self.violation("told", f"more was filled than exit {row.pk} asks for, and nobody was told")
         if state.is_final:
             return
