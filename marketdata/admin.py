@@ -14,7 +14,9 @@ from django.utils.html import format_html
 from marketdata.logins import LoginError, Logins, token_life
 from marketdata.models import (
     BrokerAccount,
+    ClosingPrice,
     Instrument,
+    InstrumentList,
     Lease,
     Listener,
     ListenerEvent,
@@ -206,6 +208,17 @@ class LeaseAdmin(ReadOnly):
     list_display = ("user", "worker", "token", "expires_at")
     list_select_related = ("user",)
     search_fields = ("user__username", "worker")
+
+
+@admin.register(InstrumentList)
+class InstrumentListAdmin(ReadOnly):
+    list_display = ("broker", "imported_at")
+
+
+@admin.register(ClosingPrice)
+class ClosingPriceAdmin(ReadOnly):
+    list_display = ("symbol", "price", "day")
+    search_fields = ("symbol",)
 
 
 @admin.register(MarketDay)
