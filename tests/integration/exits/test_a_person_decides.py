@@ -6,7 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from marketdata.domain.orders import OrderStatus
-from strategies.domain import absence, sentences, trying
+from strategies.domain import absence, folding, sentences, trying
 from strategies.models import Exit, ExitOrder, StrategyEvent
 from strategies.services import StrategyError, abandon_exit, exit_now, retry_exit
 from tests.support.exits import ended, running, tick
@@ -37,7 +37,8 @@ async def test_a_refused_exit_is_sent_again_when_a_person_says_so(strategy, brok
     assert await StrategyEvent.objects.filter(kind="retry_asked", detail__by="trader").aexists()
 
 
-async def test_an_order_given_up_by_a_person_is_sent_anew(strategy, broker, told):
+async def test_an_order_given_up_by_a_person_is_sent_anew(strategy, broker, told, monkeypatch):
+    monkeypatch.setattr(folding, "QUIET_S", 0)
     broker.script.append("drop")
     async with running(broker, told) as engine:
         engine.monitor.on_ticks(strategy.user_id, [tick("1499.00")])
