@@ -20,8 +20,8 @@ from strategies.models import Strategy
 # Without collected files WhiteNoise serves from the apps, and says so.
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 Instruments = Mapping[str, Instrument]
-READ_ONLY = {"InstrumentList", "ClosingPrice", 
-    "Listener", "ListenerEvent", "Lease", "Exit", "ExitOrder", "StrategyEvent", "Alert", "AlertDelivery",
+READ_ONLY = {
+    "InstrumentList", "ClosingPrice", "Listener", "ListenerEvent", "Lease", "Exit", "ExitOrder", "StrategyEvent", "Alert", "AlertDelivery",
 }  # fmt: skip
 
 
