@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from asgiref.sync import SyncToAsync
+from django.db import connections
 
 from tests.support.postgres import PROGRAMS, PrivatePostgres
 
@@ -37,6 +41,28 @@ def server() -> PrivatePostgres:
     """Return the PostgreSQL of this test run, for a test that is ``only_postgres``."""
     [running] = _servers
     return running
+
+
+@contextmanager
+def in_trouble() -> Iterator[PrivatePostgres]:
+    """Lend the server of this test run to a test that breaks it: it is back afterwards.
+
+    Connections that broke are closed, in this thread and in the one that async tests ask from.
+    """
+    running = server()
+    try:
+        yield running
+    finally:
+        running.thaw()
+        if not running.is_running:
+            running.start()
+        forget_connections()
+
+
+def forget_connections() -> None:
+    """Close every connection that a later test could meet."""
+    connections.close_all()
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 def prepare(scratch: Path) -> str:

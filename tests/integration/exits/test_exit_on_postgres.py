@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import sync_to_async
 from django.db import connections
 
 from strategies.models import Exit, ExitOrder
@@ -27,13 +27,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.only_postgres
 @pytest.fixture
 def server(transactional_db: None) -> Iterator[PrivatePostgres]:
     """The server that the test runs on; it is back afterwards, and broken connections are gone."""
-    running_server = databases.server()
-    yield running_server
-    running_server.thaw()
-    if not running_server.is_running:
-        running_server.start()
-    connections.close_all()
-    async_to_sync(forget_connections)()
+    with databases.in_trouble() as running_server:
+        yield running_server
 
 
 async def forget_connections() -> None:

@@ -29,8 +29,8 @@ LEASES = "SELECT worker, token, expires_at > now() FROM marketdata_lease"
 @pytest.fixture
 def server() -> Iterator[PrivatePostgres]:
     connection.close()
-    yield databases.server()
-    connection.close()  # what became of it is nobody else's trouble
+    with databases.in_trouble() as running:
+        yield running
 
 
 @pytest.fixture

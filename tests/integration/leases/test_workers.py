@@ -164,11 +164,11 @@ def test_stopped_where_it_cannot_be_killed_a_person_is_told_and_nobody_takes_ove
     assert owner() == "first"
     assert orders(house) == []
     first.send(signal.SIGCONT)
-    eventually(lambda: sold(house, INFY), 10)
-    eventually(lambda: closed(strategy), 20)
+    # Begun anew, it may have cut its own request off: it then asks, and sends at most one.
+    eventually(lambda: closed(strategy) or Exit.objects.filter(strategy=strategy, state="needs_human"), 40)
     eventually(lambda: not Alert.objects.filter(kind="no_owner", closed_at=None).exists(), 10)
     eventually(lambda: runs_it("first"), 20)
-    assert sold(house, INFY) == [10]
+    assert sold(house, INFY) in ([], [10])
     first.wait_for("this process stood still")
 
 
