@@ -6,9 +6,11 @@ I3  once all is well, every exit ends within a minute, or a person has been told
 I4  no tag is on two orders;
 I5  every order of ours was permitted in the journal before the broker got it.
 
-What no journal could have prevented is counted apart: the known residual (an order that the broker
-concealed in every view beyond the window of absence), orders that the broker filled after it had called
-them cancelled, and trades that the trader made by hand after our last read.
+What no journal could have prevented is counted apart, by its cause: the known residual (every view of
+the account stood still beyond the window of absence); its likes, where a broker lies about one order
+alone (it conceals just this one, takes what it has refused, or books what was lost on the way after the
+window); orders that it filled after it had called them cancelled; trades that the trader made by hand
+after our last read.
 """
 
 from __future__ import annotations
@@ -127,9 +129,9 @@ class Oracle:
         possible += sum(order.quantity for order in flying.values())
         if possible <= quantity:
             return
-        if self._is_concealed(broker, earlier, flying):
+        if cause := self._why_concealed(broker, earlier, flying):
             self.residual.add(exit_id)
-            self.counted["residual"] += 1
+            self.counted[cause] += 1
             if never:
                 self.violation("never resend", f"{request.tag} was sent though the account forbids it")
             return
@@ -143,14 +145,26 @@ class Oracle:
         found = [broker.ledger.by_tag.get(tag) for broker in self._brokers.values() for tag in tags]
         return [order for order in found if order is not None]
 
-    def _is_concealed(self, broker: Broker, earlier: Sequence[TrueOrder], flying: Collection[str]) -> bool:
-        """Tell whether an order the journal calls lost was withheld in all that could show it."""
+    def _why_concealed(self, broker: Broker, earlier: Sequence[TrueOrder], flying: Collection[str]) -> str:
+        """Say why nothing could show an order that the journal calls lost; empty: something did."""
         account_id = self._account_of[id(broker)]
         rows = self._journal(account_id)
         lost = [o for o in earlier if rows[o.true_tag][0] in GIVEN_UP and (o.unfilled or o.filled)]
         if not all(rows[tag][0] == "lost" for tag in flying):
-            return False
-        return bool(lost or flying) and all(self._was_withheld(account_id, o, rows) for o in lost)
+            return ""
+        if not all(self._was_withheld(account_id, o, rows) for o in lost):
+            return ""
+        if lost:
+            return self._how_withheld(account_id, lost[-1], rows)
+        return "booked after the window" if flying else ""
+
+    def _how_withheld(self, account_id: int, order: TrueOrder, rows: dict[str, Any]) -> str:
+        if rows[order.true_tag][0] == "rejected":
+            return "refused and taken all the same"
+        books = self._recent(account_id, "orders")
+        if all(read.since < order.at for read in books):
+            return "residual: every view stood still"
+        return "concealed alone"
 
     def _concealed(self, account_id: int, broker: Broker, tags: Sequence[str]) -> list[str]:
         """Return those that may still fill though the journal, on good evidence, calls them lost."""
@@ -166,15 +180,26 @@ class Oracle:
         with connection.cursor() as cursor:
             return {tag: rest for tag, *rest in cursor.execute(_OTHERS, [account_id]).fetchall()}
 
+    def _recent(self, account_id: int, view: str) -> list[Read]:
+        return [read for read in self._reads[account_id][view] if read.at >= self._now() - 10.0]
+
     def _was_withheld(self, account_id: int, order: TrueOrder, rows: dict[str, Any]) -> bool:
-        reads, now = self._reads[account_id], self._now()
-        books = [r for r in reads["orders"] if r.at >= now - 10.0]
-        if any(row.order_id == order.order_id for r in books for row in r.rows):
+        books = self._recent(account_id, "orders")
+        rows_shown = (row for read in (*books, *self._recent(account_id, "trades")) for row in read.rows)
+        if any(row.order_id == order.order_id for row in rows_shown):
             return False
-        trades = [r for r in reads["trades"] if r.at >= now - 10.0]
-        if any(row.order_id == order.order_id for r in trades for row in r.rows):
+        if self._moved_a_position(account_id, order):
             return False
         return not any(self._betrays(r, rows, order.true_tag) for r in books[-3:-1])
+
+    def _moved_a_position(self, account_id: int, order: TrueOrder) -> bool:
+        """Tell whether a fill of it was in the positions that were shown."""
+        filled = [at for at, *_ in order.fills]
+        return any(
+            at <= read.since and order.hidden_fills_until <= read.at
+            for read in self._recent(account_id, "positions")
+            for at in filled
+        )
 
     def _betrays(self, read: Read, rows: dict[str, Any], tag: str) -> bool:
         """Another order of ours, known to have changed, is shown as it was: the book is seen to be old."""
