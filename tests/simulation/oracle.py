@@ -9,8 +9,8 @@ I5  every order of ours was permitted in the journal before the broker got it.
 What no journal could have prevented is counted apart, by its cause: the known residual (every view of
 the account stood still beyond the window of absence); its likes, where a broker lies about one order
 alone (it conceals just this one, takes what it has refused, or books what was lost on the way after the
-window); orders that it filled after it had called them cancelled; trades that the trader made by hand
-after our last read.
+window); what a person had sent again once the day was over whose book alone could show it; orders that
+it filled after it had called them cancelled; trades that the trader made by hand after our last read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GIVEN_UP = ("lost", "rejected")
 """An order that the broker took may be in these states only if it was withheld in all that could show it."""
 
 _ROW = """
-SELECT o.state, o.exit_id, e.quantity, a.never_resend AND e.resumed_at IS NULL FROM strategies_exitorder o
+SELECT o.state, o.exit_id, e.quantity, a.never_resend, e.resumed_at IS NOT NULL FROM strategies_exitorder o
 JOIN strategies_exit e ON e.id = o.exit_id JOIN marketdata_brokeraccount a ON a.id = o.account_id
 WHERE o.tag = %s"""
 _OTHERS = (
@@ -110,7 +110,7 @@ class Oracle:
         self.sent[request.tag] = Sent(self._now(), exit_id, request.quantity, since)
         if row is not None:
             self._quantities[row[1]] = row[2]
-            self._check_exit(broker, request, row[1], row[2], never=bool(row[3]))
+            self._check_exit(broker, request, row[1], row[2], never=row[3] and not row[4], again=bool(row[4]))
         self._check_position(account_id, broker, request)
 
     def _read_since(self, account_id: int) -> float:
@@ -120,7 +120,7 @@ class Oracle:
         return min(recent, default=now)
 
     def _check_exit(
-        self, broker: Broker, request: OrderRequest, exit_id: int, quantity: int, *, never: bool
+        self, broker: Broker, request: OrderRequest, exit_id: int, quantity: int, *, never: bool, again: bool
     ) -> None:
         """I2 before the fact: what is filled and what may fill, by the broker's truth."""
         earlier = self.orders_of(exit_id)
@@ -129,7 +129,10 @@ class Oracle:
         possible += sum(order.quantity for order in flying.values())
         if possible <= quantity:
             return
-        if cause := self._why_concealed(broker, earlier, flying):
+        cause = self._why_concealed(broker, earlier, flying)
+        if not cause and again and self._day_is_over(broker, earlier):
+            cause = "sent again by a person, its day over"
+        if cause:
             self.residual.add(exit_id)
             self.counted[cause] += 1
             if never:
@@ -157,6 +160,12 @@ class Oracle:
         if lost:
             return self._how_withheld(account_id, lost[-1], rows)
         return "booked after the window" if flying else ""
+
+    def _day_is_over(self, broker: Broker, earlier: Sequence[TrueOrder]) -> bool:
+        """Tell whether what was given up is of a day whose book nobody can read any more."""
+        rows = self._journal(self._account_of[id(broker)])
+        lost = [order for order in earlier if rows[order.true_tag][0] in GIVEN_UP]
+        return bool(lost) and not any(order.order_id in broker.ledger.orders for order in lost)
 
     def _how_withheld(self, account_id: int, order: TrueOrder, rows: dict[str, Any]) -> str:
         if rows[order.true_tag][0] == "rejected":
@@ -273,7 +282,7 @@ class Oracle:
             return
         ledger = self._brokers[account_id].ledger
         if order.revived or self._is_excused(sent.exit_id, []):
-            self.counted["crossed: revived or residual"] += 1
+            self.counted["crossed: after one of these, or revived"] += 1
         elif crossed <= self._by_hand(ledger.fills, order.key, sent.since, order.sign):
             self.counted["crossed: the trader's own trade"] += 1
         else:
@@ -285,7 +294,7 @@ class Oracle:
         if filled <= self._quantities[exit_id]:
             return
         if exit_id in self.residual:
-            self.counted["overfilled: residual"] += 1
+            self.counted["overfilled: after one of these"] += 1
         elif filled - sum(o.revived for o in orders) <= self._quantities[exit_id]:
             self.counted["overfilled: revived by the broker"] += 1
         else:
