@@ -22,6 +22,7 @@ from marketdata.models import (
     ListenerEvent,
     MarketDay,
     Subscription,
+    Worker,
 )
 from marketdata.subscriptions import SubscriptionManager
 
@@ -208,6 +209,11 @@ class LeaseAdmin(ReadOnly):
     list_display = ("user", "worker", "token", "expires_at")
     list_select_related = ("user",)
     search_fields = ("user__username", "worker")
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnly):
+    list_display = ("name", "host", "pid", "started_at", "seen_at")
 
 
 @admin.register(InstrumentList)

@@ -9,9 +9,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
-from marketdata import leases
+from marketdata import leases, roster
 from marketdata.domain.clock import Clock
 from marketdata.domain.leasing import LeaseRecord, Lock, Sighting, Step, Terms, decide, watch
 from marketdata.processes import ProcessId, end
@@ -97,6 +97,7 @@ class Holdings:
     def close(self) -> None:
         """Give up everybody and end the session."""
         self.give_up(list(self._locks))
+        self._leave()
         self._sessions.close()
 
     # --- one user -------------------------------------------------------------------------
@@ -141,9 +142,17 @@ class Holdings:
         return ""
 
     def _renew(self, now: float) -> None:
-        if self._tokens and now - self._renewed >= self._terms.renew_s:
-            leases.renew(self._tokens, self._terms.lease)
+        if now - self._renewed >= self._terms.renew_s:
+            with transaction.atomic():
+                roster.beat(self._worker)
+                leases.renew(self._tokens, self._terms.lease)
             self._renewed = now
+
+    def _leave(self) -> None:
+        try:
+            roster.leave(self._worker)
+        except DatabaseError as exc:
+            logger.warning("worker %s is taken for dead from now on (%s)", self._worker, exc)
 
     def _lose(self, users: set[int]) -> None:
         """Own these no longer. Their locks stay: what was begun may still be under way."""

@@ -166,6 +166,19 @@ class Lease(models.Model):
         return f"{self.user} by {self.worker or 'nobody'}"
 
 
+class Worker(models.Model):
+    """A ``run_listeners`` process. The row goes with its orderly end; one that stays and is not seen is dead."""
+
+    name = models.CharField(max_length=64, unique=True)
+    host = models.CharField(max_length=80)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(help_text="Moved on every two seconds, by the database's clock.")
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid} on {self.host})"
+
+
 class Listener(models.Model):
     """How an account's feed is, as last reported by the worker that runs it."""
 
