@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -63,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wanted.list:
         print("\n".join(cell.name for cell in cells))  # noqa: T201
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what it started ends with it
     with tempfile.TemporaryDirectory(prefix="tickguard-crash-") as scratch:
         report = Report(wanted, len(cells))
         play_all(cells, wanted, Path(scratch), report)

@@ -8,6 +8,7 @@ import importlib
 import multiprocessing
 import os
 import random
+import signal
 from collections.abc import Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.queues import SimpleQueue
@@ -80,8 +81,11 @@ def play_all(cells: Sequence[Cell], wanted: argparse.Namespace, scratch: Path, r
             control = simulator.env["SIMULATOR_CONTROL"]
             with _pool(lanes, shared, control, wanted) as pool:
                 futures = [pool.submit(_play, number, cell) for number, cell in enumerate(cells)]
-                for future in as_completed(futures):
-                    report.take(future.result())
+                try:
+                    for future in as_completed(futures):
+                        report.take(future.result())
+                finally:
+                    pool.shutdown(cancel_futures=True)
 
 
 def _pool(lanes: int, shared: object, control: str, wanted: argparse.Namespace) -> ProcessPoolExecutor:
@@ -106,6 +110,7 @@ _here: tuple[object, ...] = ()
 
 def _begin(numbers: SimpleQueue[int], shared: object, control: str, wanted: argparse.Namespace) -> None:
     global _here  # noqa: PLW0603 - a lane is a process of its own
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from marketdata.simulator.control import SimulatorControl
     from tests.crash.play import Lane
     from tests.crash.world import World
