@@ -48,7 +48,7 @@ from strategies.domain.sentences import TELL_AFTER_S
 from strategies.domain.steps import step
 from strategies.journal import Overtaken
 from strategies.records import ExitTask, trading_day
-from strategies.workshop import Workshop
+from strategies.workshop import ALARM_AGAIN_S, Workshop
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class ExitWorker:
         self._is_outdated = False
         self._failing_since: float | None = None
         self._failures = 0
-        self._is_told = False
+        self._told_at = float("-inf")
         self._is_forbidden = False
         self.is_permitting = False
 
@@ -114,7 +114,7 @@ class ExitWorker:
         while True:
             try:
                 event = await self._advance(event or Woken(self._shop.moment()))
-                self._failures, self._failing_since, self._is_told = 0, None, False
+                self._failures, self._failing_since, self._told_at = 0, None, float("-inf")
                 if event is None:
                     return
             except (Stopping, NotOwner):
@@ -391,12 +391,15 @@ class ExitWorker:
             desk.give_up(wire)
 
     async def _failed(self, exc: Exception) -> None:
-        """Rest before the next try; tell a person, without the database, once it goes on for two seconds."""
+        """Rest before the next try; tell a person, without the database, when it goes on for two seconds.
+
+        And again each minute.
+        """
         now = self._shop.clock.monotonic()
         self._failing_since = self._failing_since if self._failing_since is not None else now
         before, self._failures = self._failures, self._failures + 1
-        if now - self._failing_since >= TELL_AFTER_S and not self._is_told:
-            self._is_told = True
+        if now - self._failing_since >= TELL_AFTER_S and now - self._told_at >= ALARM_AGAIN_S:
+            self._told_at = now
             text = f"Exit {self.exit_id} does not get on: {exc}. Trying again all the time."
             self._shop.journal.alarm(self.user_id, text)
         await self._shop.clock.sleep(min(FAILED_REST_S * 2 ** min(before, 10), FAILED_REST_MAX_S))

@@ -28,6 +28,8 @@ LOCK_WAIT_S = 1.0
 
 COMMIT_RETRY_S = 0.1
 COMMIT_RETRY_MAX_S = 1.0
+ALARM_AGAIN_S = 60.0
+"""What goes on without a database goes on being told: no alert can be acknowledged meanwhile."""
 FACTS_MAX_AGE_S = 2.0
 """How old an account's credentials may be: a new token is used within this."""
 
@@ -110,22 +112,33 @@ class Workshop:
 
     @asynccontextmanager
     async def alarming(self, user_ids: Collection[int], what: str, began: float) -> AsyncIterator[None]:
-        """Tell users, without the database, when the block is not over two seconds after ``began``."""
+        """Tell users, without the database, when the block is not over two seconds after ``began``.
+
+        They are told again each minute until it is.
+        """
 
         def tell() -> None:
             for user_id in user_ids:
                 self.journal.alarm(user_id, f"The database cannot be written: {what}.")
 
-        async with self.when_slow(began + TELL_AFTER_S - self.clock.monotonic(), tell):
+        async with self.when_slow(began + TELL_AFTER_S - self.clock.monotonic(), tell, again_s=ALARM_AGAIN_S):
             yield
 
     @asynccontextmanager
-    async def when_slow(self, seconds: float, call: Callable[[], None]) -> AsyncIterator[None]:
-        """Call when the block takes longer: a database that hangs raises nothing for a while."""
+    async def when_slow(
+        self, seconds: float, call: Callable[[], None], *, again_s: float | None = None
+    ) -> AsyncIterator[None]:
+        """Call when the block takes longer: a database that hangs raises nothing for a while.
+
+        And call again each ``again_s`` seconds for as long as it lasts, if that is given.
+        """
 
         async def wait() -> None:
             await self.clock.sleep(max(seconds, 0.0))
             call()
+            while again_s is not None:
+                await self.clock.sleep(again_s)
+                call()
 
         waiting = asyncio.create_task(wait())
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import time
@@ -14,6 +15,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from marketdata.clock import SystemClock
+from strategies import workshop
 from strategies.domain.breaches import Intent
 from strategies.models import Exit
 from strategies.spool import SIZE, Spool
@@ -65,6 +67,25 @@ async def test_while_the_database_is_locked_the_breach_is_on_the_disk_and_told(s
         await ended()
     assert len(broker.book) == 1
     assert kept(file) == []
+
+
+@pytest.mark.only_sqlite
+async def test_while_the_database_stays_locked_it_goes_on_being_told(
+    strategy, broker, told, file, monkeypatch
+):
+    monkeypatch.setattr(workshop, "ALARM_AGAIN_S", 0.2)
+
+    def alarms() -> int:
+        return sum("cannot be written" in text for text in told.alerts())
+
+    async with running(broker, told, spool=Spool(file)) as engine:
+        with locked():
+            engine.monitor.on_ticks(strategy.user_id, [tick("1499.00")])
+            await eventually_async(lambda: alarms() >= 4, 10)
+        await ended()
+        heard = alarms()
+        await asyncio.sleep(0.5)  # the point: more than twice as long as between two of them
+        assert alarms() == heard
 
 
 @pytest.mark.only_sqlite
