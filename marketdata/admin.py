@@ -5,12 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.db.models import Case, F, Model, QuerySet, When
-from django.http import HttpRequest
-from django.urls import reverse
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Case, Model, QuerySet, When
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
+from marketdata.listening import (
+    StillWatching,
+    restart_listening,
+    start_listening,
+    stop_listening,
+    what_is_lost,
+)
 from marketdata.logins import LoginError, Logins, token_life
 from marketdata.models import (
     BrokerAccount,
@@ -31,7 +43,14 @@ if TYPE_CHECKING:
 else:
     _Admin = admin.ModelAdmin
 
-RUNNING, STOPPED = BrokerAccount.DesiredState.RUNNING, BrokerAccount.DesiredState.STOPPED
+_WISHES = {
+    "start": (start_listening, "will run within 2 seconds; it connects once there is something to watch"),
+    "restart": (restart_listening, "will make a new connection within 2 seconds; no other account notices"),
+    "stop": (
+        stop_listening,
+        "will be stopped within 2 seconds. Its stops are not watched until it is started",
+    ),
+}
 
 
 class ReadOnly(_Admin):
@@ -48,13 +67,18 @@ class ReadOnly(_Admin):
 
 
 class ListenerActions(_Admin):
-    """Start, stop and restart: wishes in the database, which the listeners carry out within 2 s."""
+    """Start, stop and restart the listeners of the chosen rows; ``listening`` says what that means."""
 
     actions: tuple[str, ...] = ("start_listeners", "stop_listeners", "restart_listeners")
+    change_form_template = "admin/marketdata/listener_form.html"
 
-    def accounts(self, queryset: QuerySet[Any]) -> QuerySet[BrokerAccount]:
+    def account_ids(self, queryset: QuerySet[Any]) -> list[int]:
         """Return the accounts of the chosen rows: here the rows themselves."""
-        return queryset
+        return list(queryset.values_list("pk", flat=True))
+
+    def account_id(self, row: Any) -> int:
+        """Return the account of one row."""
+        return int(row.pk)
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         """Whoever may change accounts may start and stop their listeners."""
@@ -63,22 +87,31 @@ class ListenerActions(_Admin):
 
     @admin.action(description="Start listeners", permissions=["run"])
     def start_listeners(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        count = self.accounts(queryset).update(desired_state=RUNNING)
-        self._told(request, f"{count} will be running within 2 seconds.")
+        _carry_out(request, "start", self.account_ids(queryset))
 
     @admin.action(description="Stop listeners (their stops are no longer watched)", permissions=["run"])
-    def stop_listeners(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        count = self.accounts(queryset).update(desired_state=STOPPED)
-        self._told(request, f"{count} will be stopped within 2 seconds. Their stops are not watched now.")
+    def stop_listeners(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        try:
+            _carry_out(request, "stop", self.account_ids(queryset))
+        except StillWatching as exc:
+            chosen = [(ACTION_CHECKBOX_NAME, pk) for pk in queryset.values_list("pk", flat=True)]
+            fields = [("action", "stop_listeners"), *chosen]
+            return _ask(self, request, "stop", str(exc), fields, target=request.get_full_path())
+        return None
 
     @admin.action(description="Restart listeners", permissions=["run"])
     def restart_listeners(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        count = self.accounts(queryset).update(desired_state=RUNNING, generation=F("generation") + 1)
-        self._told(request, f"{count} will connect again within 2 seconds.")
+        _carry_out(request, "restart", self.account_ids(queryset))
 
-    def _told(self, request: HttpRequest, text: str) -> None:
-        SubscriptionManager().hint()
-        self.message_user(request, text, messages.SUCCESS)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show the form with a way to each wish for the listener."""
+        row = self.get_object(request, unquote(object_id))
+        wishes = [] if row is None or not self.has_run_permission(request) else _ways(self.account_id(row))
+        return super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), "listener_wishes": wishes}
+        )
 
 
 @admin.register(BrokerAccount)
@@ -113,6 +146,29 @@ class BrokerAccountAdmin(ListenerActions):
         ("Orders", {"fields": ("live", "paper", "never_resend")}),
         ("Listener", {"fields": ("desired_state", "state", "generation")}),
     )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Stopping a listener has to be asked for by its own way, which says what it costs."""
+        return self.readonly_fields if obj is None else (*self.readonly_fields, "desired_state")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page that asks before a wish for one account's listener."""
+        asking = self.admin_site.admin_view(self.listener_view)
+        way = path("<int:pk>/listener/<slug:wish>/", asking, name="marketdata_brokeraccount_listener")
+        return [way, *super().get_urls()]
+
+    def listener_view(self, request: HttpRequest, pk: int, wish: str) -> HttpResponse:
+        """Ask, then carry out."""
+        if not self.has_run_permission(request):
+            raise PermissionDenied
+        account = get_object_or_404(BrokerAccount.objects.defer("api_secret", "access_token"), pk=pk)
+        if wish not in _WISHES:
+            raise Http404
+        back = reverse("admin:marketdata_brokeraccount_change", args=[pk])
+        if request.method != "POST":
+            return _ask(self, request, wish, _meaning(wish, account), [], target=request.path, back=back)
+        _carry_out(request, wish, [pk])
+        return HttpResponseRedirect(back)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         typed = bool(form.cleaned_data.get("access_token"))
@@ -190,8 +246,11 @@ class ListenerAdmin(ReadOnly, ListenerActions):
     list_select_related = ("account",)
     search_fields = ("account__name", "account__client_id", "last_error")
 
-    def accounts(self, queryset: QuerySet[Any]) -> QuerySet[BrokerAccount]:
-        return BrokerAccount.objects.filter(pk__in=queryset.values("account"))
+    def account_ids(self, queryset: QuerySet[Any]) -> list[int]:
+        return list(queryset.values_list("account_id", flat=True))
+
+    def account_id(self, row: Any) -> int:
+        return int(row.account_id)
 
 
 @admin.register(ListenerEvent)
@@ -234,3 +293,52 @@ class MarketDayAdmin(_Admin):
     search_fields = ("note",)
     date_hierarchy = "date"
     ordering = ("-date",)
+
+
+# --- wishes for listeners -----------------------------------------------------------------
+
+
+def _carry_out(request: HttpRequest, wish: str, account_ids: list[int]) -> None:
+    """Do it and say so. Raises ``StillWatching`` where a person has not been asked yet."""
+    ask, meaning = _WISHES[wish]
+    confirmed = {"even_watching": "confirmed" in request.POST} if wish == "stop" else {}
+    for account in ask(account_ids, by=request.user.get_username(), **confirmed):
+        messages.success(request, f"The listener of {account} {meaning}.")
+
+
+def _ask(
+    model_admin: _Admin,
+    request: HttpRequest,
+    wish: str,
+    says: str,
+    fields: list[Any],
+    *,
+    target: str,
+    back: str = "",
+) -> HttpResponse:
+    """Show what the wish means, with a button that carries it out."""
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": f"{wish.capitalize()} the listener?",
+        "says": says,
+        "fields": fields,
+        "target": target,
+        "back": back or target,
+        "button": f"Yes, {wish}",
+    }
+    return TemplateResponse(request, "admin/marketdata/listener_wish.html", context)
+
+
+def _ways(account_id: int) -> list[tuple[str, str]]:
+    return [
+        (
+            f"{wish.capitalize()} listener",
+            reverse("admin:marketdata_brokeraccount_listener", args=[account_id, wish]),
+        )
+        for wish in _WISHES
+    ]
+
+
+def _meaning(wish: str, account: BrokerAccount) -> str:
+    lost = what_is_lost([account.pk]) if wish == "stop" else ""
+    return f"The listener of {account} {_WISHES[wish][1]}. {lost}"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib.admin.sites import site
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
@@ -114,17 +114,68 @@ def test_alerts_are_acknowledged_and_their_deliveries_shown(staff: Client, strat
     assert str(alert.acknowledged_by) == "root"
 
 
-def test_listeners_are_wished_for_by_state_and_generation(staff: Client, account: BrokerAccount) -> None:
-    act(staff, "marketdata/brokeraccount", "start_listeners", account.pk)
+def test_listeners_are_started_restarted_and_stopped(staff: Client, account: BrokerAccount) -> None:
+    assert "of Test will run within 2 seconds" in act(
+        staff, "marketdata/brokeraccount", "start_listeners", account.pk
+    )
     account.refresh_from_db()
     assert (account.desired_state, account.generation) == ("running", 0)
 
     listener = Listener.objects.create(account=account)
-    act(staff, "marketdata/listener", "restart_listeners", listener.pk)
+    assert "new connection" in act(staff, "marketdata/listener", "restart_listeners", listener.pk)
     account.refresh_from_db()
     assert (account.desired_state, account.generation) == ("running", 1)
 
-    act(staff, "marketdata/listener", "stop_listeners", listener.pk)
+    assert "will be stopped" in act(staff, "marketdata/listener", "stop_listeners", listener.pk)
+    account.refresh_from_db()
+    assert account.desired_state == "stopped"
+    assert [(event.kind, event.detail) for event in account.events.order_by("pk")] == [
+        (f"{wish}_asked", {"by": "root"}) for wish in ("start", "restart", "stop")
+    ]
+
+
+def test_stopping_what_watches_stops_is_asked_about_first(
+    staff: Client, user: User, account: BrokerAccount, strategy: Strategy
+) -> None:
+    services.start_strategy(strategy, by=user)
+    asked = act(staff, "marketdata/brokeraccount", "stop_listeners", account.pk)
+    assert "1 strategy is watched through Test. While stopped, its stop cannot trigger" in asked
+    account.refresh_from_db()
+    assert account.desired_state == "running"
+
+    chosen = {"action": "stop_listeners", "_selected_action": [account.pk], "confirmed": "yes"}
+    staff.post("/admin/marketdata/brokeraccount/", chosen)
+    account.refresh_from_db()
+    assert account.desired_state == "stopped"
+
+
+def test_the_form_of_an_account_leads_to_each_wish(
+    staff: Client, user: User, account: BrokerAccount, strategy: Strategy
+) -> None:
+    services.start_strategy(strategy, by=user)
+    form = f"/admin/marketdata/brokeraccount/{account.pk}/change/"
+    ways = [f"/admin/marketdata/brokeraccount/{account.pk}/listener/{wish}/" for wish in ("start", "stop")]
+    page = staff.get(form).content.decode()
+    assert all(way in page for way in ways)
+    staff.post(form, {"user": user.pk, "broker": "zerodha", "desired_state": "stopped"})
+    account.refresh_from_db()
+    assert account.desired_state == "running"  # the form itself stops nothing
+
+    assert "its stop cannot trigger" in staff.get(ways[1]).content.decode()
+    assert "will be stopped" in staff.post(ways[1], {"confirmed": "yes"}, follow=True).content.decode()
+    account.refresh_from_db()
+    assert account.desired_state == "stopped"
+    assert staff.get(ways[0].replace("start", "sell")).status_code == 404
+
+
+def test_staff_without_the_permission_moves_no_listener(client: Client, account: BrokerAccount) -> None:
+    viewer = User.objects.create_user("viewer", "", "a-password-for-tests", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_brokeraccount"))
+    client.force_login(viewer)
+    way = f"/admin/marketdata/brokeraccount/{account.pk}/listener/start/"
+    assert way not in client.get(f"/admin/marketdata/brokeraccount/{account.pk}/change/").content.decode()
+    assert client.post(way, {"confirmed": "yes"}).status_code == 403
+    act(client, "marketdata/brokeraccount", "start_listeners", account.pk)
     account.refresh_from_db()
     assert account.desired_state == "stopped"
 
