@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from marketdata.domain.orders import Side
@@ -124,6 +124,8 @@ def _late(facts: Facts) -> Iterator[str]:
         bound = max(alert.created_at, facts.up_since) + timedelta(seconds=facts.alert_s)
         told = list(AlertDelivery.objects.filter(alert=alert, delivered_at__isnull=False))
         times = [row.delivered_at for row in told if row.delivered_at is not None]
+        if len(times) < CHANNELS and datetime.now(UTC) <= bound:
+            continue  # it has come while the end was looked at, and is not late yet
         if len(times) < CHANNELS:
             yield f"I3 {len(times)} channels were told: {alert.kind}: {alert.text[:80]}"
         elif alert.urgency == Alert.Urgency.URGENT and alert.repeats == 0 and (late := max(times)) > bound:
