@@ -35,6 +35,9 @@ LOOK_S = 5.0
 QUIET_S = 10.0
 """Without a fresh price or a quote for so long, an armed instrument is asked for: silence proves nothing."""
 
+STALE_S = 15.0
+"""Neither a price nor a quote for so long, although it is asked for after ``QUIET_S``: something is wrong."""
+
 
 class Pipeline(Protocol):
     """Where ticks go."""
@@ -71,6 +74,7 @@ class FeedReport:
     trouble: str  # why it cannot be brought to what is wanted; empty when it can
     ticks_per_second: float = 0.0
     quote_age_s: float | None = None  # since its armed instruments were last judged by quotes
+    stale: tuple[str, ...] = ()  # its armed instruments that nothing was heard of for ``STALE_S``
 
 
 class AccountFeed:
@@ -117,6 +121,7 @@ class AccountFeed:
             self._trouble or self._fit.refused or self._stamps.trouble(),
             self._rate.per_second(now),
             None if quoted_at is None else now - quoted_at,
+            self._freshness.stale(_armed(self._wanted), now, STALE_S),
         )
 
     async def reconnect(self) -> None:

@@ -30,6 +30,11 @@ class Freshness:
             self._judged_at.update(found)
             self.quoted_at = now
 
+    def stale(self, symbols: Iterable[str], now: float, after_s: float) -> tuple[str, ...]:
+        """Return those of ``symbols`` that have gone unjudged for ``after_s`` or longer."""
+        latest = now - after_s
+        return tuple(name for name in symbols if self._judged_at.get(name, float("-inf")) <= latest)
+
     def silence_s(self, symbols: Iterable[str], now: float) -> float:
         """Return how long the most neglected of ``symbols`` has gone unjudged; zero with none."""
         return max((now - self._judged_at.get(symbol, float("-inf")) for symbol in symbols), default=0.0)

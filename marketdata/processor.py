@@ -26,7 +26,7 @@ from marketdata.domain.sessions import Calendar
 from marketdata.domain.ticks import Tick
 from marketdata.ports import TickSink
 from marketdata.singletons import Singleton
-from marketdata.statistics import Durations, RateMeter, TickStats
+from marketdata.statistics import Durations, Histogram, RateMeter, TickStats
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,8 @@ class TickProcessor:
         self.gate = Gate(calendar or Calendar())
         self._rate = RateMeter()
         self._durations = Durations()
+        self.to_decision = Histogram()
+        """From the reading of a tick to its having been judged against every stop, and handed on."""
         self._symbols: set[str] = set()
         self._total = 0
         self._errors = 0
@@ -93,8 +95,8 @@ class TickProcessor:
         ``feed`` is the account whose feed it is; 0 when they come from outside. Returns what each
         tick may do; one that could not be judged is left out.
         """
-        started = self._clock.monotonic()
-        judged = self._judge(ticks, self._clock.time(), feed)
+        started, now = self._clock.monotonic(), self._clock.time()
+        judged = self._judge(ticks, now, feed)
         actionable = [tick for tick, decision in judged if decision.is_actionable]
         if actionable and self._monitor is not None:
             self._hand_over(self._monitor, user_id, actionable, feed)
@@ -103,7 +105,8 @@ class TickProcessor:
         if shown := [tick for tick, decision in judged if decision.is_shown]:
             for outlet in self._outlets:
                 self._hand_over(outlet, user_id, shown, feed)
-        self._count(len(ticks), started)
+        if ticks:
+            self._count(len(ticks), started, now - ticks[0].received_at)
         return judged
 
     async def process_tick(
@@ -175,7 +178,7 @@ class TickProcessor:
                 self._failed(type(self._monitor).__name__, exc)
         for outlet in self._outlets if any(decision.is_shown for _, decision in judged) else ():
             self._hand_over(outlet, NOBODY, (tick,), 0)
-        self._count(1, started)
+        self._count(1, started, 0.0)
 
     async def _flush(self) -> None:
         for outlet in self._outlets:
@@ -220,13 +223,15 @@ class TickProcessor:
         exchange_time = None if timestamp is None else int(timestamp.timestamp())
         return Tick(symbol, to_units(ltp), self._clock.time(), exchange_time)
 
-    def _count(self, ticks: int, started: float) -> None:
+    def _count(self, ticks: int, started: float, waited_s: float) -> None:
         now = self._clock.monotonic()
+        took_s = now - started
         self._total += ticks
         self._rate.count(ticks, now)
-        self._durations.add(now - started)
-        if now - started > SLOW_S and self._may_log("slow", now):
-            logger.warning("%d tick(s) took %.0f ms", ticks, 1000 * (now - started))
+        self._durations.add(took_s)
+        self.to_decision.add(waited_s + took_s, ticks)
+        if took_s > SLOW_S and self._may_log("slow", now):
+            logger.warning("%d tick(s) took %.0f ms", ticks, 1000 * took_s)
 
     def _failed(self, what: str, error: Exception) -> None:
         """Count an error; log one of each kind a second."""

@@ -7,7 +7,7 @@ tick nor a broker's answer ever waits for them.
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,6 +49,7 @@ class _Story:
     """What an account's feed has been through lately."""
 
     connected_at: float | None = None
+    connects: int = 0
     failures: int = 0
     state: str = ""
 
@@ -71,14 +72,19 @@ class FeedReporter:
         self._clock = clock
         self._stories: dict[int, _Story] = {}
         self._events: deque[ListenerEvent] = deque(maxlen=EVENTS_WAITING_MAX)
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """What happened since the start by broker: ``reconnected``, ``disconnected``, ``failed`` and so on."""
 
     # --- what happens ---------------------------------------------------------------------
 
     def on_feed_event(self, feed: WantedFeed, kind: str, detail: str) -> None:
         """Take note of what happened to a feed; returns at once."""
         story = self._story(feed)
+        self.counts[feed.config.broker, kind] += 1
         if kind == "connected":
             story.connected_at = self._clock.time()
+            self.counts[feed.config.broker, "reconnected"] += story.connects > 0
+            story.connects += 1
         elif kind == "disconnected":
             # One that is made and lost at once is a failure like the one before it.
             if story.connected_at is not None and self._clock.time() - story.connected_at > STABLE_S:

@@ -54,6 +54,22 @@ def root(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
     return value
 
 
+def listening_at(name: str) -> tuple[str, int] | None:
+    """Return where to listen, of ``port`` (on loopback) or ``host:port``; None when unset.
+
+    Raises:
+        ImproperlyConfigured: Neither.
+
+    """
+    value = os.environ.get(name, "")
+    if not value:
+        return None
+    host, _, port = value.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ImproperlyConfigured(f"{name}={value!r}: expected a port, or host:port")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
 def is_loopback(url: str) -> bool:
     """Tell whether ``url`` points at this machine."""
     return urlsplit(url).hostname in _LOOPBACK

@@ -95,7 +95,7 @@ def health_websocket(request: HttpRequest) -> JsonResponse:
     A user sees their own, staff and whoever has HEALTH_TOKEN all; others only the status.
     """
     try:
-        may_see, only_user = _who_asks(request)
+        may_see, only_user = who_asks(request)
         calendar = read_calendar(always=settings.MARKET_HOURS == "always")
         report = websocket_health(only_user, timezone.now(), calendar)
     except DatabaseError:
@@ -127,7 +127,7 @@ def websocket_health(only_user: int | None, now: datetime, calendar: Calendar) -
     }
 
 
-def _who_asks(request: HttpRequest) -> tuple[bool, int | None]:
+def who_asks(request: HttpRequest) -> tuple[bool, int | None]:
     """Return whether details may be seen, and the one user they are limited to."""
     if _has_token(request):
         return True, None

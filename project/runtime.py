@@ -41,6 +41,8 @@ from marketdata.sessionlocks import session_locks
 from marketdata.wanted import WantedFeed, read_calendar
 from project.crew import HouseCrew
 from project.exchanges import Exchanges
+from project.metrics.listeners import WorkerMetrics
+from project.metrics.telemetry import Address, Telemetry
 from project.status import StatusWriter, worker_status
 from strategies.accounts import AccountDesks
 from strategies.channels import PageChannel, apprise_channels
@@ -149,6 +151,7 @@ class House:
         at_work = self.keeper.at_work
         self._reporter = FeedReporter(worker, self._reports, feed_pages, clock, at_work)
         fence = LeaseFence(self.keeper.token)
+        spool = Spool(settings.LOCK_DIR / f"breaches-{worker}.spool")
         journal = Journal(announcer, clock, random.SystemRandom(), why_not_trade, fence)
         self.engine = ExitEngine(
             journal,
@@ -156,7 +159,7 @@ class House:
             clock,
             owned=self.keeper.owned,
             is_trading=self._is_trading,
-            spool=Spool(settings.LOCK_DIR / f"breaches-{worker}.spool"),
+            spool=spool,
         )
         self.processor = TickProcessor(
             monitor=self.engine.monitor,
@@ -170,6 +173,10 @@ class House:
         self._exchanges = Exchanges(self.engine, self.processor.gate, hooks, clock)
         self.manager = ListenerManager(
             self.processor, hooks=hooks, database=self._database, clock=clock, owned=at_work
+        )
+
+        self._metrics = WorkerMetrics(
+            worker, self.processor, self.engine.monitor, spool, self.reports, self._reporter.counts, clock
         )
 
     async def run(self, stop: asyncio.Event, on_report: Callable[[House], None]) -> None:
@@ -217,6 +224,10 @@ class House:
             logger.warning(
                 "REDIS_URL is not set: stops are checked, but pages and the LTP cache get no prices"
             )
+        if settings.METRICS_AT:
+            outlets.append(
+                self._forever("metrics", partial(self._serve_metrics, Address(*settings.METRICS_AT)))
+            )
         if not settings.ALERT_URLS:
             logger.warning("ALERT_URLS is not set: only the live page tells of what needs a person")
         leases = self._forever("leases", self.keeper.run)
@@ -230,6 +241,9 @@ class House:
             await _cancel(feeds)
             await self.engine.stop()
             await _cancel(*outlets, leases)
+
+    async def _serve_metrics(self, address: Address) -> None:
+        await Telemetry(self._metrics, address, self._reports, self._clock, self.keeper.owned).run()
 
     def _forever(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(self._restart(name, run), name=name)

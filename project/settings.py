@@ -44,6 +44,8 @@ if MARKET_HOURS not in ("exchange", "always"):
     raise ImproperlyConfigured(f"MARKET_HOURS={MARKET_HOURS!r}: expected exchange or always")
 LTP_TTL_S = env.int("LTP_TTL_S", default=30)
 HEALTH_TOKEN = env.str("HEALTH_TOKEN", default="")
+# Where run_listeners serves its metrics; None: nowhere.
+METRICS_AT = environment.listening_at("METRICS_PORT")
 LIVE_TRADING = env.bool("LIVE_TRADING", default=False)
 # Where alerts go besides the live page, as apprise writes it. Most hold a token.
 ALERT_URLS = environment.secret_urls("ALERT_URLS")

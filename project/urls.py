@@ -10,6 +10,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from project import health
+from project.metrics.views import metrics
 
 admin.site.site_header = admin.site.site_title = "Tickguard"
 admin.site.index_title = "Administration"
@@ -24,6 +25,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("health/websocket", health.health_websocket, name="health-websocket"),
+    path("metrics", metrics, name="metrics"),
     path("brokers/", include("marketdata.urls")),
     path("", include("strategies.live.urls")),
 ]

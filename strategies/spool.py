@@ -27,6 +27,11 @@ class Spool:
         self._path = path
         self._kept: dict[tuple[int, int], Intent] = {}
 
+    @property
+    def size(self) -> int:
+        """How many intents wait in it."""
+        return len(self._kept)
+
     def load(self) -> list[Intent]:
         """Make the file ready and return what earlier processes left: in it, or under names of their own.
 

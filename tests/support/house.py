@@ -37,7 +37,7 @@ class House:
         daphne = ("-m", "daphne", "--bind", HOST, "--port", str(port), "project.asgi:application")
         process = self.stack.enter_context(python(*daphne, env=self.env))
         self.processes.append(process)
-        process.wait_for("Listening on TCP")
+        process.wait_for("Listening on TCP", timeout=60)
         return f"http://{HOST}:{port}"
 
     def import_instruments(self, broker: str = "zerodha") -> None:

@@ -76,7 +76,7 @@ def start_simulator(tmp_path: Path, *, rate: float = 0, **options: object) -> It
     env = simulator_environment()
     arguments = [f"--{name}={value}" for name, value in {"rate": rate, **options}.items()]
     with manage("run_simulator", *arguments, env=env) as process:
-        ready = json.loads(process.wait_for('{"ready": true'))
+        ready = json.loads(process.wait_for('{"ready": true', timeout=60))
         try:
             yield RunningSimulator(env, SimulatorControl(ready["control"]), ready, process)
             assert process.stop() == 0, f"the simulator did not end well: {process.output}"

@@ -1,0 +1,52 @@
+"""What can be said of `deploy/` without a Prometheus; its names meet a real scrape in `e2e/test_watching_over.py`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from tests.support import deployed
+
+KNOWN = {
+    "histogram_quantile", "sum", "max", "by", "rate", "increase", "le", "up",
+    "instance", "broker", "account", "reason", "outcome", "urgency", "job",
+}  # fmt: skip
+EXPRESSIONS = deployed.expressions()
+
+
+@pytest.mark.parametrize("text", EXPRESSIONS)
+def test_an_expression_is_well_formed(text: str) -> None:
+    depth = 0
+    for mark in re.findall(r"[()]", text):
+        depth += 1 if mark == "(" else -1
+        assert depth >= 0
+    assert depth == 0
+    for opening, closing in ("{}", "[]"):
+        assert text.count(opening) == text.count(closing)
+    bare = re.sub(r'"[^"]*"|\[[^\]]*\]|\b(?:tickguard|process)_\w+', "", text)
+    assert set(re.findall(r"[a-z_]{2,}", bare)) <= KNOWN
+
+
+def test_every_rule_says_how_grave_it_is_and_what_happened() -> None:
+    rules = deployed.rules()
+    assert len({rule["alert"] for rule in rules}) == len(rules) >= 10
+    for rule in rules:
+        assert rule["labels"]["severity"] in ("page", "warn")
+        assert rule["annotations"]["summary"].endswith(".")
+        assert re.fullmatch(r"\d+[sm]", rule.get("for", "0s"))
+
+
+def test_panels_are_different_and_inside_the_dashboard() -> None:
+    panels = deployed.dashboard()["panels"]
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
+    assert len({panel["id"] for panel in panels}) == len(set(places)) == len(panels)
+    assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in panels)
+
+
+def test_what_is_scraped_is_what_the_rules_are_about() -> None:
+    scraped = yaml.safe_load((deployed.DEPLOY / "prometheus.yml").read_text())
+    jobs = {job["job_name"] for job in scraped["scrape_configs"]}
+    assert {name for text in EXPRESSIONS for name in re.findall(r'job="([^"]+)"', text)} == jobs
+    assert scraped["rule_files"] == ["tickguard.rules.yml"]
