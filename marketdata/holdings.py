@@ -14,6 +14,7 @@ from django.db import DatabaseError, transaction
 from marketdata import leases, roster
 from marketdata.domain.clock import Clock
 from marketdata.domain.leasing import LeaseRecord, Lock, Sighting, Step, Terms, decide, watch
+from marketdata.domain.sharing import Balance, allot, weigh
 from marketdata.processes import ProcessId, end
 from marketdata.processlock import AlreadyRunning, ProcessLock, place
 from marketdata.sessionlocks import SessionLocks
@@ -38,7 +39,10 @@ class Holdings:
         self._leaving: frozenset[int] = frozenset()
         self._sightings: dict[int, Sighting] = {}
         self._survivors: dict[ProcessId, float] = {}  # until when (monotonic) not to kill again
+        self._holders: dict[int, tuple[ProcessId | None, float]] = {}  # who locks, and since when
         self._renewed = float("-inf")
+        self._living = frozenset({worker})
+        self._balance: Balance | None = None
 
     # --- from any thread ------------------------------------------------------------------
 
@@ -55,6 +59,13 @@ class Holdings:
     def token(self, user_id: int) -> int | None:
         """Return the number this worker owns a user with; None when it does not."""
         return self._tokens.get(user_id)
+
+    @property
+    def surplus(self) -> int:
+        """How many users another worker should have instead of this one, and lastingly so."""
+        if self._balance is None:
+            return 0
+        return self._balance.lasting(self._clock.monotonic(), self._terms.settle_s)
 
     # --- looking --------------------------------------------------------------------------
 
@@ -78,8 +89,12 @@ class Holdings:
         }
         self._lose({user for user in self.users if user not in found})
         self._renew(began)
+        owned = self._count(found)
+        self._balance = weigh(self._balance, self._worker, owned, len(found), ended)
         present = {user: lease for user, lease in found.items() if user not in self._leaving}
-        return self._judge_all(present, may_take=may_take)
+        if not may_take:
+            present = {user: lease for user, lease in present.items() if user in self._tokens}
+        return self._judge_all(present, owned)
 
     def give_up(self, users: Iterable[int]) -> None:
         """Let others have these users: no work for them is under way here any more."""
@@ -102,32 +117,53 @@ class Holdings:
 
     # --- one user -------------------------------------------------------------------------
 
-    def _judge_all(self, found: Mapping[int, LeaseRecord], *, may_take: bool) -> dict[int, str]:
-        troubles = {}
+    def _judge_all(self, found: Mapping[int, LeaseRecord], owned: Mapping[str, int]) -> dict[int, str]:
+        troubles, free = dict[int, str](), dict[int, str]()
         for user_id, lease in found.items():
-            if user_id in self._tokens or may_take:
-                trouble = self._judge(user_id, lease)
-                if trouble:
-                    troubles[user_id] = trouble
-            if user_id not in self._tokens and user_id not in self._leaving:
-                self._unlock(user_id)
+            step, trouble = self._judge(user_id, lease)
+            if step is Step.TAKE:
+                free[user_id] = self._last(lease)
+            elif step is Step.LOSE:
+                self._lose({user_id})
+            if trouble:
+                troubles[user_id] = trouble
+        chosen = self._choose(free, owned)
+        self._unlock_all(set(found) - chosen)  # at once: another one is to have some of them
+        for user_id in chosen:
+            if trouble := self._take(user_id, found[user_id]):
+                troubles[user_id] = trouble
+        self._unlock_all(set(found))
         return troubles
 
-    def _judge(self, user_id: int, lease: LeaseRecord) -> str:
+    def _judge(self, user_id: int, lease: LeaseRecord) -> tuple[Step, str]:
+        """Return what to do about one user, and why nobody can do anything for them."""
         lock, holder = self._try_lock(user_id)
         step = self._decide(user_id, lease, lock)
         if step is Step.KILL and holder is not None and self._end(holder, lease):
             lock, holder = self._try_lock(user_id)
             step = self._decide(user_id, lease, lock)
-        if step is Step.TAKE:
-            return self._take(user_id, lease)
-        if step is Step.LOSE:
-            self._lose({user_id})
-        return _silent(lease, holder) if step in (Step.KILL, Step.ALARM) else ""
+        return step, _silent(lease, holder) if step in (Step.KILL, Step.ALARM) else ""
 
     def _decide(self, user_id: int, lease: LeaseRecord, lock: Lock) -> Step:
         mine, silent_s = self._tokens.get(user_id), self._sightings[user_id].silent_s
+        if user_id in self._holders:  # whoever has only just locked is about to take
+            silent_s = min(silent_s, self._clock.monotonic() - self._holders[user_id][1])
         return decide(mine, lease, silent_s, lock, place=self._place, lease_s=self._terms.lease_s)
+
+    def _last(self, lease: LeaseRecord) -> str:
+        """Return who should not have this user again; a process takes up what one of its name died with."""
+        is_heir = lease.expires_at is not None and lease.worker == self._worker
+        return "" if is_heir else lease.worker
+
+    def _choose(self, free: Mapping[int, str], owned: Mapping[str, int]) -> set[int]:
+        """Return the free users that are this worker's to take, and those that nobody else has taken in time."""
+        allotted = allot(free, owned)
+        grace_s = self._terms.grace_s
+        return {
+            user
+            for user in free
+            if allotted[user] == self._worker or self._sightings[user].silent_s >= grace_s
+        }
 
     def _take(self, user_id: int, lease: LeaseRecord) -> str:
         if not self._sessions.take(user_id):
@@ -147,6 +183,16 @@ class Holdings:
                 roster.beat(self._worker)
                 leases.renew(self._tokens, self._terms.lease)
             self._renewed = now
+            self._living = frozenset(seen.name for seen in roster.read() if seen.silent_s < self._terms.gap_s)
+
+    def _count(self, found: Mapping[int, LeaseRecord]) -> dict[str, int]:
+        """Return by living worker how many users it has."""
+        owned = dict.fromkeys(self._living | {self._worker}, 0)
+        for user_id, lease in found.items():
+            holder = self._worker if user_id in self._tokens else lease.worker
+            if holder in owned and lease.expires_at is not None:
+                owned[holder] += 1
+        return owned
 
     def _leave(self) -> None:
         try:
@@ -170,9 +216,20 @@ class Holdings:
         try:
             lock.acquire()
         except AlreadyRunning as exc:
+            self._see_holder(user_id, exc.holder)
             known = exc.holder is not None and exc.holder.is_running
             return Lock.LIVING if known else Lock.OBSCURE, exc.holder
+        self._holders.pop(user_id, None)
         return Lock.MINE, None
+
+    def _see_holder(self, user_id: int, holder: ProcessId | None) -> None:
+        if user_id not in self._holders or self._holders[user_id][0] != holder:
+            self._holders[user_id] = (holder, self._clock.monotonic())
+
+    def _unlock_all(self, users: set[int]) -> None:
+        """Let go of the locks of these users, but of those that are owned or may have work under way."""
+        for user_id in users - self._tokens.keys() - self._leaving:
+            self._unlock(user_id)
 
     def _unlock(self, user_id: int) -> None:
         if (lock := self._locks.pop(user_id, None)) is not None:

@@ -1,7 +1,8 @@
 """Keeps looking who owns whom, and has the work for a user begun and ended accordingly.
 
 Whoever gains a user is first named as their owner, then recovers their exits, and only then are
-their feeds run. Whoever loses one stops being named first, then ends all work, then lets go.
+their feeds run. Whoever loses one stops being named first, then ends all work, then lets go. Handing
+a user on is the same, but that the owner begins it, and only while nothing of theirs is under way.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from marketdata.holdings import Holdings
 logger = logging.getLogger(__name__)
 
 BEAT_S = 0.5
+AT_ONCE = 8
+"""So many users are handed on together, and no more before the last of them has been let go."""
 
 
 class Crew(Protocol):
@@ -30,6 +33,10 @@ class Crew(Protocol):
 
     def begin(self) -> None:
         """Look at which feeds to run: there are more users now."""
+        ...
+
+    def release(self, users: Collection[int], most: int) -> frozenset[int]:
+        """Stop watching for up to ``most`` of these users, of whom nothing is under way; return them."""
         ...
 
     async def drop(self, users: Collection[int]) -> None:
@@ -60,6 +67,7 @@ class LeaseKeeper:
         self._owned: frozenset[int] = frozenset()
         self._at_work: frozenset[int] = frozenset()
         self._moves: dict[asyncio.Task[None], frozenset[int]] = {}  # hand-overs under way
+        self._handing_on: frozenset[int] = frozenset()
         self._told: Mapping[int, str] = {}
         self._trouble = ""
         self._beat_at = clock.monotonic()
@@ -133,7 +141,22 @@ class LeaseKeeper:
             self._move(self._put_down(lost), lost)
         if gained := self._holdings.users - self._at_work - moving:
             self._move(self._take_up(gained), gained)
+        self._hand_on()
         await self._tell(troubles)
+
+    def _hand_on(self) -> None:
+        """Let other workers have what this one has too many of."""
+        moving = frozenset[int]().union(*self._moves.values())
+        surplus = min(self._holdings.surplus, AT_ONCE)
+        if not surplus or self._is_retiring or self._handing_on & moving:
+            return
+        users = self._crew.release(self._at_work & self._holdings.users - moving, surplus)
+        if users:
+            logger.info("users %s: handed on to a worker with fewer", sorted(users))
+            self._owned -= users
+            self._at_work -= users
+            self._handing_on = users
+            self._move(self._put_down(users), users)
 
     def _move(self, hand_over: Coroutine[None, None, None], users: frozenset[int]) -> None:
         """Begin a hand-over without waiting for it: the leases of the others have to be renewed."""

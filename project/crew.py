@@ -50,6 +50,13 @@ class HouseCrew:
         """Look at once which feeds to run."""
         self._house.manager.hint()
 
+    def release(self, users: Collection[int], most: int) -> frozenset[int]:
+        """Stop watching for up to ``most`` of these users: none whose exit is worked, or may be about to begin."""
+        at_rest = [user for user in sorted(users) if self._house.engine.is_at_rest(user)][:most]
+        for user_id in at_rest:
+            self._house.engine.monitor.disarm_user(user_id)
+        return frozenset(at_rest)
+
     async def drop(self, users: Collection[int]) -> None:
         """End their feeds and their exits' work, side by side."""
         await asyncio.gather(self._house.engine.drop(users), self._house.manager.stop_users(users))

@@ -135,6 +135,11 @@ class ExitEngine:
         await asyncio.gather(*(task for _, task in dropped), return_exceptions=True)
         await self._while(lambda: any(worker.is_permitting for worker, _ in dropped), PERMIT_S)
 
+    def is_at_rest(self, user_id: int) -> bool:
+        """Tell whether nothing of a user's is held in doubt, waits to be written down, or is worked."""
+        is_worked = any(worker.user_id == user_id for worker, _ in self._workers.values())
+        return not (is_worked or self._opener.is_busy or self.monitor.is_in_doubt(user_id))
+
     async def _while(self, busy: Callable[[], bool], seconds: float) -> None:
         deadline = self._clock.monotonic() + seconds
         while busy() and self._clock.monotonic() < deadline:

@@ -113,6 +113,10 @@ class StopLossMonitor:
         """Return the users who have stops armed on an exchange."""
         return {stop.user_id for stop in self._homes.values() if stop.symbol.partition(":")[0] == exchange}
 
+    def is_in_doubt(self, user_id: int) -> bool:
+        """Tell whether a touch of one of a user's stops waits for its confirmation."""
+        return any(watch.held is not None for watch in self._watches.get(user_id, {}).values())
+
     # --- what to watch ------------------------------------------------------------------
 
     def arm(self, stop: Stop) -> None:

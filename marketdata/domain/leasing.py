@@ -31,6 +31,9 @@ class Terms:
             less than ``lease_s``, so it knows before others may act on it.
         kill_wait_s: For a killed process to be gone.
         retry_kill_s: Before a process that could not be killed is killed again.
+        grace_s: How long a free user is left to the worker who should take them, longer than ``renew_s``;
+            then anybody does.
+        settle_s: How long a worker has too many users before it hands some on; longer than a restart.
 
     """
 
@@ -41,6 +44,8 @@ class Terms:
     pause_s: float = 8.0
     kill_wait_s: float = 2.0
     retry_kill_s: float = 10.0
+    grace_s: float = 3.0
+    settle_s: float = 10.0
 
     @property
     def lease(self) -> timedelta:

@@ -9,7 +9,10 @@ from marketdata.domain.leasing import Terms
 from marketdata.holdings import Holdings
 from marketdata.sessionlocks import session_locks
 
-QUICK = Terms(lease_s=2.0, renew_s=0.25, look_s=0.05, gap_s=1.2, pause_s=1.5, kill_wait_s=5, retry_kill_s=1)
+QUICK = Terms(
+    lease_s=2.0, renew_s=0.25, look_s=0.05, gap_s=1.2, pause_s=1.5, kill_wait_s=5, retry_kill_s=1, grace_s=1.0,
+    settle_s=1.5,
+)  # fmt: skip
 """As the real terms, many times faster."""
 
 

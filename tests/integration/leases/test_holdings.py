@@ -200,8 +200,8 @@ def test_taken_over_from_it_keeps_the_lock_until_its_work_has_ended(
     assert second.users == frozenset()
     mine.give_up([user.pk])
     assert Lease.objects.get().expires_at is not None  # it is the other's to give back
-    second.look()
-    assert second.token(user.pk) == 10
+    # The one that gave up lives, and was asked first.
+    eventually(lambda: second.look() == {} and second.token(user.pk) == 10, 5)
     second.close()
 
 
@@ -236,6 +236,103 @@ def test_a_user_whose_accounts_are_gone_is_owned_by_nobody(mine: Holdings, user:
     mine.look()
     assert mine.users == frozenset()
     assert mine.leaving == {gone}
+
+
+# --- sharing ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def traders(user: User) -> set[int]:
+    """Return nine users with an account each, ``user`` among them."""
+    added = [User.objects.create_user(f"trader-{number}") for number in range(8)]
+    for number, one in enumerate(added):
+        BrokerAccount.objects.create(user=one, broker="zerodha", client_id=f"T{number}")
+    return {user.pk, *(one.pk for one in added)}
+
+
+def start_together(lock_dir: Path, *names: str) -> list[Holdings]:
+    """Return workers of whom each has seen the others, and nobody has taken anybody yet."""
+    workers = [holdings(lock_dir, name) for name in names]
+    for worker in workers:
+        worker.look(may_take=False)
+    time.sleep(QUICK.renew_s)
+    for worker in workers:
+        worker.look(may_take=False)
+    return workers
+
+
+def test_workers_that_start_together_take_a_share_each(lock_dir: Path, traders: set[int]) -> None:
+    workers = start_together(lock_dir, "a", "b", "c")
+    looked(workers, QUICK.look_s)
+    assert [len(worker.users) for worker in workers] == [3, 3, 3]
+    assert set().union(*(worker.users for worker in workers)) == traders
+    for worker in workers:
+        worker.close()
+
+
+def test_what_a_dead_worker_had_is_shared_by_the_others_at_once(
+    other: Other, lock_dir: Path, traders: set[int]
+) -> None:
+    process = other()
+    process.wait_for("owns 9")
+    workers = start_together(lock_dir, "a", "b")
+    looked(workers, QUICK.look_s)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    looked(workers, QUICK.look_s)
+    assert sorted(len(worker.users) for worker in workers) == [4, 5]
+    for worker in workers:
+        worker.close()
+
+
+def test_what_another_should_take_and_does_not_is_taken_after_a_while(
+    mine: Holdings, lock_dir: Path, traders: set[int]
+) -> None:
+    [_, stuck] = start_together(lock_dir, "b", "stuck")
+
+    def look() -> bool:
+        stuck.look(may_take=False)  # it lives, and takes nobody
+        mine.look()
+        return mine.users == traders
+
+    look()
+    assert mine.users != traders
+    eventually(look, 10)
+    stuck.close()
+
+
+def test_too_many_is_a_surplus_once_it_has_lasted(mine: Holdings, lock_dir: Path, traders: set[int]) -> None:
+    mine.look()
+    second = holdings(lock_dir, "second")
+    looked([second, mine], QUICK.settle_s / 2)
+    assert mine.surplus == 0
+    looked([second, mine], QUICK.settle_s)
+    assert (mine.surplus, second.surplus) == (4, 0)
+    given = sorted(mine.users)[:4]
+    mine.give_up(given)
+    looked([mine, second], QUICK.look_s)  # it sees them free first, and leaves them to the other
+    assert second.users == set(given)
+    assert (mine.surplus, second.surplus) == (0, 0)
+    second.close()
+
+
+def test_one_that_has_only_just_locked_is_not_taken_for_the_silent_one(
+    mine: Holdings, other: Other, lock_dir: Path, user: User
+) -> None:
+    """It follows a worker of another directory that is dead: the lease is long over, and its lock is new."""
+    mine.look()
+    mine.close()
+    Lease.objects.update(place="elsewhere", worker="dead", expires_at=leases.read([user.pk])[user.pk].read_at)
+    watcher = holdings(lock_dir, "watcher")
+    looked([watcher], QUICK.lease_s * 0.75)
+    with python("-m", "tests.support.locker", str(lock_dir / f"user-{user.pk}.lock")) as process:
+        process.wait_for("locked")
+        looked([watcher], QUICK.lease_s * 0.75)
+        assert process.returncode is None
+        looked([watcher], QUICK.lease_s)
+        assert process.wait() == -signal.SIGKILL  # locked, and then stuck before it took the lease
+    assert watcher.users == {user.pk}
+    watcher.close()
 
 
 # --- the session's lock -------------------------------------------------------------------

@@ -17,7 +17,7 @@ from marketdata.domain.leasing import NotOwner
 from marketdata.holdings import Holdings
 from marketdata.keeper import LeaseKeeper
 from marketdata.leases import LeaseFence
-from marketdata.models import Lease
+from marketdata.models import BrokerAccount, Lease
 from marketdata.sessionlocks import session_locks
 from tests.support.leasing import QUICK
 from tests.support.waiting import eventually_async
@@ -44,6 +44,7 @@ class Crew:
         self.failures = 0
         self.may_end = asyncio.Event()
         self.may_end.set()
+        self.busy: set[int] = set()
 
     def note(self, what: str, *of: object) -> None:
         assert self.keeper is not None
@@ -57,6 +58,9 @@ class Crew:
 
     def begin(self) -> None:
         self.note("begin")
+
+    def release(self, users: Collection[int], most: int) -> frozenset[int]:
+        return frozenset(sorted(set(users) - self.busy)[:most])
 
     async def drop(self, users: Collection[int]) -> None:
         self.note("drop", sorted(users))
@@ -213,3 +217,57 @@ async def test_trouble_is_told_once_and_its_end_too(
         monkeypatch.setattr(kept.holdings, "look", lambda **_: looks.pop(0) if looks else {})
         await eventually_async(lambda: len(kept.crew.done) == 2)
     assert kept.crew.done == [("tell", silent, []), ("tell", {}, [user.pk])]
+
+
+# --- sharing ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def traders(user: User) -> list[int]:
+    """Return four users with an account each, the first of them ``user``."""
+    added = [User.objects.create_user(f"trader-{number}") for number in range(3)]
+    for number, one in enumerate(added):
+        BrokerAccount.objects.create(user=one, broker="zerodha", client_id=f"T{number}")
+    return sorted([user.pk, *(one.pk for one in added)])
+
+
+async def test_a_second_worker_gets_its_share_one_owner_after_the_other(
+    kept: Kept, lock_dir: Path, traders: list[int]
+) -> None:
+    other = Kept(lock_dir, "other")
+    async with kept.running():
+        assert kept.keeper.at_work() == set(traders)
+        kept.crew.done.clear()
+        kept.crew.may_end.clear()
+        async with other.running():
+            # It is nobody's to watch any more, and still nobody else's to take.
+            await eventually_async(lambda: kept.crew.done)
+            assert kept.crew.done == [("drop", traders[:2], traders[2:], traders[2:])]
+            assert all([await kept.passes(pk)() for pk in traders])  # what was begun may still be written
+            assert other.keeper.owned() == frozenset()
+            kept.crew.may_end.set()
+            await eventually_async(lambda: other.keeper.at_work() == set(traders[:2]))
+            assert kept.keeper.at_work() == set(traders[2:])
+            await asyncio.sleep(QUICK.settle_s * 2)  # the point: nothing more is moved
+            assert kept.keeper.at_work() == set(traders[2:])
+            assert [what for what, *_ in kept.crew.done] == ["drop"]
+        await eventually_async(lambda: kept.keeper.at_work() == set(traders))
+
+
+async def test_who_is_busy_is_not_handed_on(kept: Kept, lock_dir: Path, traders: list[int]) -> None:
+    other = Kept(lock_dir, "other")
+    kept.crew.busy = set(traders[:3])
+    async with kept.running(), other.running():
+        await eventually_async(lambda: other.keeper.at_work() == set(traders[3:]))
+        await asyncio.sleep(QUICK.settle_s)
+        assert kept.keeper.at_work() == set(traders[:3])
+        kept.crew.busy = set(traders[:2])
+        await eventually_async(lambda: other.keeper.at_work() == set(traders[2:]))
+
+
+async def test_one_that_retires_hands_nobody_on(kept: Kept, lock_dir: Path, traders: list[int]) -> None:
+    other = Kept(lock_dir, "other")
+    async with kept.running(), other.running():
+        kept.keeper.retire()
+        await asyncio.sleep(QUICK.settle_s * 1.5)
+        assert kept.keeper.at_work() == set(traders)
