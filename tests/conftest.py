@@ -35,6 +35,7 @@ TOKENS = {"NSE:INFY": "408065", "NSE:RELIANCE": "738561", "NSE:SBIN": "779521"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="fail when a test was skipped: for CI")
+    parser.addoption("--stops", type=int, default=40, help="stops of a worker that is killed")
     parser.addoption("--burst", type=int, default=60, help="stops of one account that a tick touches at once")
 
 

@@ -187,8 +187,11 @@ def test_a_disputed_touch_nobody_confirms_counts_after_a_second(house):
     house.tick(99, feed=TWO)
     house.move(0.9)
     assert not house.breaches
+    assert house.monitor.is_in_doubt(1)
+    assert not house.monitor.is_in_doubt(2)
     house.move(0.1)
     assert house.hit() == [(1, 99)]
+    assert not house.monitor.is_in_doubt(1)
 
 
 def test_a_held_touch_that_reaches_further_than_its_confirmation_keeps_its_time(house):
