@@ -7,36 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from marketdata.brokers import registry
 from marketdata.domain.clock import Clock
-from marketdata.domain.errors import BrokerError
 from marketdata.domain.feed import NO_LISTENER, ListenerHealth
 from marketdata.domain.gate import Decision
 from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.ticks import FeedMode, Tick
 from marketdata.fitting import Fit, fit
-from marketdata.freshness import Freshness, StampWatch
 from marketdata.listener import MarketDataListener
+from marketdata.liveness import Liveness
+from marketdata.quoting import Quoting
 from marketdata.statistics import RateMeter
 from marketdata.wanted import FeedTokens, WantedFeed
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 2.0
-SNAPSHOT_RETRY_S = 1.0
-LOOK_S = 5.0
-"""Between two looks at whether a feed has gone quiet."""
-QUIET_S = 10.0
-"""Without a fresh price or a quote for so long, an armed instrument is asked for: silence proves nothing."""
-
-STALE_S = 15.0
-"""Neither a price nor a quote for so long, although it is asked for after ``QUIET_S``: something is wrong."""
+LOOK_S = 2.0
+"""Between two looks at whether every instrument answers."""
+NAMED = 3
+"""So many instruments are named in one text; of the others, how many."""
 
 
 class Pipeline(Protocol):
@@ -50,18 +46,31 @@ class Pipeline(Protocol):
 class FeedHooks(Protocol):
     """Who hears what else a feed brings."""
 
-    async def judge_by_quotes(self, user_id: int, account_id: int) -> frozenset[str]:
-        """Judge the armed instruments by prices that are asked for, not pushed.
+    async def judge_by_quotes(
+        self, user_id: int, account_id: int, symbols: Collection[str] | None = None, *, is_gap: bool = True
+    ) -> Mapping[str, int]:
+        """Judge armed instruments by prices that are asked for, not pushed.
 
-        Returns the symbols that really were judged: one that the broker's answer leaves out is
-        not among them. Raises ``BrokerError`` to be asked again.
+        Args:
+            user_id: Whose.
+            account_id: Whom to ask.
+            symbols: Only these; None: all, those armed just now included.
+            is_gap: They were out of sight before, so a stop may have been crossed unseen.
+
+        Returns:
+            The prices (units) of the symbols that really were judged: one that the broker's
+            answer leaves out is not among them.
+
+        Raises:
+            BrokerError: To be asked again.
+
         """
         ...
 
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None: ...
 
     def on_feed_event(self, feed: WantedFeed, kind: str, detail: str) -> None:
-        """Take note: ``kind`` is ``connected disconnected failed limited left_out clock``."""
+        """Take note: ``kind`` is ``connected disconnected failed limited left_out clock silent blind``."""
         ...
 
 
@@ -74,7 +83,8 @@ class FeedReport:
     trouble: str  # why it cannot be brought to what is wanted; empty when it can
     ticks_per_second: float = 0.0
     quote_age_s: float | None = None  # since its armed instruments were last judged by quotes
-    stale: tuple[str, ...] = ()  # its armed instruments that nothing was heard of for ``STALE_S``
+    stale: tuple[str, ...] = ()  # its armed instruments that nothing was heard of for 15 s
+    unseen: Mapping[str, str] = field(default_factory=dict)  # armed ones that are not watched, and why
 
 
 class AccountFeed:
@@ -90,16 +100,15 @@ class AccountFeed:
         self._listener: MarketDataListener | None = None
         self._running: WantedFeed | None = None  # what the listener was last brought to
         self._changed = asyncio.Event()
-        self._snapshot: asyncio.Task[None] | None = None
-        self._freshness = Freshness()
-        self._stamps = StampWatch()
+        self._liveness = Liveness(clock)
+        self._silent: dict[str, str] = {}  # what was told to bring nothing, and still does not
         self._fit = Fit()  # what the listener was last asked to carry
         self._told: dict[str, str] = {}
         self._trouble = ""
         self._rate = RateMeter()
-        self._task = asyncio.get_running_loop().create_task(
-            self._run(), name=f"account {wanted.config.account_id}"
-        )
+        name = f"account {wanted.config.account_id}"
+        self._quoting = Quoting(name, self._due, self._judge, self._quoted, clock)
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
 
     @property
     def wanted(self) -> WantedFeed:
@@ -114,14 +123,15 @@ class AccountFeed:
     def report(self) -> FeedReport:
         """Look at it now."""
         health = NO_LISTENER if self._listener is None else self._listener.health_check()
-        now, quoted_at = self._clock.monotonic(), self._freshness.quoted_at
+        liveness = self._liveness
         return FeedReport(
             self._wanted,
             health,
-            self._trouble or self._fit.refused or self._stamps.trouble(),
-            self._rate.per_second(now),
-            None if quoted_at is None else now - quoted_at,
-            self._freshness.stale(_armed(self._wanted), now, STALE_S),
+            self._trouble or self._fit.refused or liveness.clock_trouble() or in_short(self._silent),
+            self._rate.per_second(self._clock.monotonic()),
+            liveness.quote_age_s,
+            tuple(liveness.stale(_armed(self._wanted))),
+            liveness.unseen(_armed(self._running)) if health.is_connected else {},
         )
 
     async def reconnect(self) -> None:
@@ -134,6 +144,7 @@ class AccountFeed:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
+        await self._quoting.stop()
         await self._drop()
 
     # --- inside ---------------------------------------------------------------------------
@@ -149,8 +160,8 @@ class AccountFeed:
                     logger.exception("account %s: feed not as wanted", self._wanted.config.account_id)
                 self._trouble = str(exc)
             await self._wait(RETRY_S if self._trouble else LOOK_S)
-            self._look_for_silence()
-            self._note_new("clock", self._stamps.trouble(), key="off")  # by how much may change
+            await self._look_for_silence()
+            self._note_new("clock", self._liveness.clock_trouble(), key="off")  # by how much may change
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -172,7 +183,7 @@ class AccountFeed:
         elif before is not None and before.config != wanted.config:
             await listener.use_config(wanted.config)
         elif listener.is_connected and _armed(wanted) - _armed(before):
-            self._start_snapshot()  # the first packet of a quiet instrument may be hours old
+            self._quoting.ask_for_all()  # the first packet of a quiet instrument may be hours old
 
     def _must_restart(self, wanted: WantedFeed) -> bool:
         """A token that changed hands would bring another instrument's price under the old name."""
@@ -202,12 +213,15 @@ class AccountFeed:
         limit = self._adapter.instruments_per_connection
         fitting = fit(wanted.modes, self._tokens, listener.wire_token, limit)
         before, modes = self._fit.modes, fitting.modes
-        await listener.unsubscribe([symbol for symbol in before if symbol not in modes])
+        leaving_now = [symbol for symbol in before if symbol not in modes]
+        await listener.unsubscribe(leaving_now)
+        self._liveness.forget(leaving_now)
         for mode in FeedMode:
             if changed := [
                 name for name, its in modes.items() if its is mode and before.get(name) is not mode
             ]:
                 await listener.subscribe(changed, mode)
+                self._expect(listener, changed)
         self._tokens.replace(wanted.tokens, wanted.tick_sizes)
         self._fit = fitting
         self._note_new("left_out", fitting.refused)
@@ -215,8 +229,7 @@ class AccountFeed:
 
     async def _drop(self) -> None:
         listener, self._listener, self._running = self._listener, None, None
-        self._fit, self._freshness, self._stamps = Fit(), Freshness(), StampWatch()
-        self._stop_snapshot()
+        self._fit, self._liveness, self._silent = Fit(), Liveness(self._clock), {}
         if listener is not None:
             await listener.disconnect()
 
@@ -224,50 +237,54 @@ class AccountFeed:
 
     def _on_ticks(self, ticks: Sequence[Tick]) -> None:
         judged = self._pipeline.accept(self._wanted.user_id, ticks, self._wanted.config.account_id)
-        now = self._clock.monotonic()
-        self._rate.count(len(ticks), now)
-        self._freshness.by_ticks(judged, now)
-        self._stamps.note(judged, now)
+        self._rate.count(len(ticks), self._clock.monotonic())
+        self._liveness.by_ticks(judged)
 
     def _on_connect(self) -> None:
         self._note("connected", "")
-        self._start_snapshot()
+        self._liveness.connected(self._fit.modes)
+        self._quoting.ask_for_all()
 
     def _on_disconnect(self, error: Exception | None) -> None:
-        self._stop_snapshot()
+        self._liveness.disconnected()
         self._note("disconnected", "" if error is None else str(error))
 
-    async def _take_snapshot(self) -> None:
-        """Ask until it works: what happened while the feed was away is known only afterwards."""
-        wanted = self._wanted
-        while True:
-            try:
-                judged = await self._hooks.judge_by_quotes(wanted.user_id, wanted.config.account_id)
-                self._freshness.by_quotes(judged, self._clock.monotonic())
-                return
-            except BrokerError as exc:
-                logger.warning("account %s: quotes were asked for: %s", wanted.config.account_id, exc)
-            except Exception:
-                logger.exception("account %s: quotes were asked for", wanted.config.account_id)
-            await self._clock.sleep(SNAPSHOT_RETRY_S)
+    # --- prices that are asked for ----------------------------------------------------------
 
-    def _look_for_silence(self) -> None:
-        """Ask for prices when the feed is connected and brings nothing of an armed instrument that may trigger."""
-        if self._listener is None or not self._listener.is_connected:
+    def _due(self) -> set[str]:
+        return self._liveness.due(_armed(self._wanted))
+
+    async def _judge(self, symbols: Collection[str] | None, *, is_gap: bool) -> bool:
+        wanted, liveness = self._wanted, self._liveness
+        if not is_gap:  # nothing new to be armed first
+            symbols = _armed(wanted)
+        ask = self._hooks.judge_by_quotes
+        prices = await ask(wanted.user_id, wanted.config.account_id, symbols, is_gap=is_gap)
+        liveness.by_quotes(prices)
+        return bool(prices)
+
+    def _quoted(self, error: Exception | None) -> None:
+        """Tell when neither the feed nor quotes show a price: once, until either does."""
+        is_blind = error is not None and self._liveness.is_dead and bool(_armed(self._wanted))
+        self._note_new("blind", str(error) if is_blind else "", key="blind")
+
+    async def _look_for_silence(self) -> None:
+        """Subscribe again to what has not answered, once; tell of what stays silent although it should not."""
+        listener = self._listener
+        if listener is None or not listener.is_connected:
             return
-        silence_s = self._freshness.silence_s(_armed(self._running), self._clock.monotonic())
-        is_asking = self._snapshot is not None and not self._snapshot.done()
-        if silence_s >= QUIET_S and not is_asking:
-            self._start_snapshot()
+        if again := self._liveness.to_ask_again():
+            logger.warning(
+                "account %s: no price of %s", self._wanted.config.account_id, ", ".join(sorted(again))
+            )
+            await listener.resubscribe(again)
+        before, self._silent = self._silent, self._liveness.silent(_armed(self._running))
+        if new := {symbol: why for symbol, why in self._silent.items() if symbol not in before}:
+            self._note("silent", in_short(new))
 
-    def _start_snapshot(self) -> None:
-        self._stop_snapshot()
-        self._snapshot = asyncio.get_running_loop().create_task(self._take_snapshot())
-
-    def _stop_snapshot(self) -> None:
-        if self._snapshot is not None:
-            self._snapshot.cancel()
-            self._snapshot = None
+    def _expect(self, listener: MarketDataListener, symbols: Collection[str]) -> None:
+        if listener.is_connected:
+            self._liveness.expect(symbols)
 
     def _note_new(self, kind: str, detail: str, key: str = "") -> None:
         """Note what has begun, or has become another thing; not again while it lasts."""
@@ -282,6 +299,13 @@ class AccountFeed:
 def _armed(feed: WantedFeed | None) -> set[str]:
     modes = {} if feed is None else feed.modes
     return {symbol for symbol, mode in modes.items() if mode is FeedMode.FULL}
+
+
+def in_short(silent: Mapping[str, str]) -> str:
+    """Name what is silent, and why; of many the first."""
+    named = [f"{symbol}: {why}" for symbol, why in sorted(silent.items())[:NAMED]]
+    more = f"; and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
+    return "; ".join(named) + more
 
 
 async def stop_all(feeds: Iterable[AccountFeed]) -> None:

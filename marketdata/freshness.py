@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from marketdata.domain.gate import AFTER_CLOSE, BEFORE_OPEN, FUTURE, STALE, Decision
 from marketdata.domain.ticks import Tick
@@ -10,34 +10,88 @@ from marketdata.domain.ticks import Tick
 OFF_S = 10.0
 """Stamps that disagree with this machine's clock for so long are reported."""
 
+DEAD_S = 1.0
+"""How often prices are asked for while the feed brings none: brokers answer one request a second."""
+FEED_QUIET_S = 5.0
+"""The same once nothing at all has come for so long: the market sleeps, or the feed does."""
+QUIET_S = 10.0
+"""Without a fresh price or a quote for so long, an armed instrument is asked for: silence proves nothing."""
+GRACE_S = 3.0
+"""How long a tick may lag behind a quote before its absence means something."""
+
+_NEVER = float("-inf")
+
 
 class Freshness:
     """When each symbol was last judged, by a tick or by a quote. All times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._judged_at: dict[str, float] = {}
+        self._ticks: dict[str, tuple[float, int]] = {}  # when, and its price in units
+        self._quotes: dict[str, float] = {}
+        self._moved: dict[str, float] = {}  # since when quotes tell another price than the last tick
+        self._ticked_at = _NEVER
         self.quoted_at: float | None = None
+
+    def begin(self) -> None:
+        """Start with a new connection: nothing is known against it yet."""
+        self._moved.clear()
 
     def by_ticks(self, judged: Sequence[tuple[Tick, Decision]], now: float) -> None:
         """Take what the gate said: only a price that may trigger is evidence."""
         for tick, decision in judged:
             if decision.is_actionable:
-                self._judged_at[tick.symbol] = now
+                self._ticks[tick.symbol] = (now, tick.price)
+                self._ticked_at = now
+                if self._moved:
+                    self._moved.pop(tick.symbol, None)
 
-    def by_quotes(self, symbols: Iterable[str], now: float) -> None:
-        """Take which symbols were judged by prices that were asked for."""
-        if found := dict.fromkeys(symbols, now):
-            self._judged_at.update(found)
-            self.quoted_at = now
+    def by_quotes(self, prices: Mapping[str, int], now: float) -> None:
+        """Take the prices (units) of the symbols that were judged by being asked for."""
+        if not prices:
+            return
+        self.quoted_at = now
+        for symbol, price in prices.items():
+            self._quotes[symbol] = now
+            ticked_at, ticked = self._ticks.get(symbol, (now, price))
+            if now - ticked_at >= FEED_QUIET_S and _is_another(price, ticked):
+                self._moved.setdefault(symbol, now)
 
-    def stale(self, symbols: Iterable[str], now: float, after_s: float) -> tuple[str, ...]:
-        """Return those of ``symbols`` that have gone unjudged for ``after_s`` or longer."""
-        latest = now - after_s
-        return tuple(name for name in symbols if self._judged_at.get(name, float("-inf")) <= latest)
+    def age_s(self, symbol: str, now: float) -> float:
+        """Return how long ago a symbol was last judged; infinite: never."""
+        return now - max(self._ticks.get(symbol, (_NEVER, 0))[0], self._quotes.get(symbol, _NEVER))
 
-    def silence_s(self, symbols: Iterable[str], now: float) -> float:
-        """Return how long the most neglected of ``symbols`` has gone unjudged; zero with none."""
-        return max((now - self._judged_at.get(symbol, float("-inf")) for symbol in symbols), default=0.0)
+    def due(
+        self, symbols: Iterable[str], now: float, *, is_dead: bool, in_doubt: Container[str] = ()
+    ) -> set[str]:
+        """Return which of ``symbols`` have to be asked for now.
+
+        Args:
+            symbols: What is armed.
+            now: Monotonic seconds.
+            is_dead: The feed brings nothing of any of them.
+            in_doubt: It seems to bring nothing of these.
+
+        """
+        is_quiet = now - self._ticked_at >= FEED_QUIET_S
+        usual_s = DEAD_S if is_dead else FEED_QUIET_S if is_quiet else QUIET_S
+        return {
+            symbol
+            for symbol in symbols
+            if self.age_s(symbol, now) >= (DEAD_S if symbol in in_doubt or symbol in self._moved else usual_s)
+        }
+
+    def left_behind(self, now: float) -> dict[str, float]:
+        """Return the symbols whose price moves, by quotes, and how long no fresh tick has come of them."""
+        return {
+            symbol: now - self._ticks[symbol][0]
+            for symbol, since in self._moved.items()
+            if now - since >= GRACE_S
+        }
+
+
+def _is_another(price: int, ticked: int) -> bool:
+    """Tell two prices apart, but not one from itself: some feeds carry four bytes of floating point."""
+    return abs(price - ticked) * 1_000_000 > ticked
 
 
 class StampWatch:

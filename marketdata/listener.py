@@ -140,6 +140,13 @@ class MarketDataListener(Speech):
             if removed and self._transport:
                 await self._send(self._transport, self.unsubscribe_messages(removed))
 
+    async def resubscribe(self, symbols: Iterable[str]) -> None:
+        """Ask the present connection once more for those of ``symbols`` that are wanted."""
+        async with self._sending:
+            for mode, tokens in self._subscribed.again(symbols).items():
+                if self._transport:
+                    await self._send(self._transport, self.subscribe_messages(tokens, mode))
+
     def register_callback(self, event: str, fn: Callback) -> None:
         """Call ``fn`` at each ``event``; what it raises is logged and counted, nothing more.
 

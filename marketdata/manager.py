@@ -38,9 +38,11 @@ Owned = Callable[[], Collection[int] | None]
 class NoHooks:
     """For a manager nobody else listens to."""
 
-    async def judge_by_quotes(self, user_id: int, account_id: int) -> frozenset[str]:
+    async def judge_by_quotes(
+        self, user_id: int, account_id: int, symbols: Collection[str] | None = None, *, is_gap: bool = True
+    ) -> Mapping[str, int]:
         """Find nothing armed."""
-        return frozenset()
+        return {}
 
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None:
         """Do nothing."""

@@ -200,6 +200,11 @@ class Listener(models.Model):
     subscription_count = models.PositiveIntegerField(default=0)
     reconnect_attempts = models.PositiveIntegerField(default=0)
     last_error = models.TextField(blank=True)
+    unseen = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Armed instruments whose price is not seen as it should be, and why.",
+    )
 
     def __str__(self) -> str:
         return f"{self.account}: {self.get_state_display()}"

@@ -30,6 +30,16 @@ EVENTS_WAITING_MAX = 1000
 ALERT_FROM = 3
 """The failed attempt in a row from which on a person is told."""
 
+_ALERTS: Mapping[str, str] = {
+    "clock": "No tick can trigger a stop: {}.",
+    "left_out": "Not on the feed: {}.",
+    "silent": "{}. Its stops are checked by quotes meanwhile. If it lasts, restart the listener.",
+    "blind": "No stop of this account is checked: its feed is down, and quotes fail too ({}).",
+}
+_LOGIN_NEEDED = (
+    "The broker no longer accepts today's login: log in again. Until then no stop of this account is checked, "
+    "and nothing can be sold."
+)
 _FIELDS = (
     "state",
     "worker",
@@ -41,6 +51,7 @@ _FIELDS = (
     "subscription_count",
     "reconnect_attempts",
     "last_error",
+    "unseen",
 )
 
 
@@ -94,10 +105,8 @@ class FeedReporter:
             story.failures += 1
             if story.failures == ALERT_FROM:
                 self._alert(feed, f"The feed failed {ALERT_FROM} times in a row: {detail}")
-        elif kind == "clock":
-            self._alert(feed, f"No tick can trigger a stop: {detail}.")
-        elif kind == "left_out":
-            self._alert(feed, f"Not on the feed: {detail}.")
+        elif kind in _ALERTS:
+            self._alert(feed, _ALERTS[kind].format(detail))
         if kind != "failed" or story.failures <= ALERT_FROM:  # it may fail every few seconds all night
             self._event(feed, kind, detail)
 
@@ -136,7 +145,7 @@ class FeedReporter:
         story.state = state
         if state == ListenerState.LOGIN_NEEDED:
             self._event(report.wanted, "login_needed", report.health.last_error)
-            self._alert(report.wanted, "The broker no longer accepts today's login: log in again.")
+            self._alert(report.wanted, _LOGIN_NEEDED)
         account_id = report.wanted.config.account_id
         body = {"account": account_id, "state": state, "last_error": _error(report), "at": self._clock.time()}
         self._pages.send(report.wanted.user_id, "listener", body)
@@ -155,6 +164,7 @@ class FeedReporter:
             subscription_count=health.subscription_count,
             reconnect_attempts=health.reconnect_attempts,
             last_error=_error(report),
+            unseen=dict(report.unseen),
         )
 
     def _event(self, feed: WantedFeed, kind: str, detail: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -52,6 +52,16 @@ class Subscribed:
             self.symbols[found[symbol]] = symbol
             self._unseen.add(symbol)
         return [found[symbol] for symbol in added], [found[symbol] for symbol in changed]
+
+    def again(self, symbols: Iterable[str]) -> dict[FeedMode, list[WireToken]]:
+        """Return by mode the tokens that the connection carries for ``symbols``: they are to be answered anew."""
+        asked = {symbol for symbol in symbols if symbol in self.modes}
+        self._unseen |= asked
+        found: dict[FeedMode, list[WireToken]] = {}
+        for token, symbol in self.symbols.items():
+            if symbol in asked:
+                found.setdefault(self.modes[symbol], []).append(token)
+        return found
 
     def drop(self, symbols: Sequence[str]) -> list[WireToken]:
         """Want ``symbols`` no longer; return the tokens the connection carries for them."""

@@ -2,7 +2,7 @@
 
 "Protected" needs evidence: the account is to run, its listener has reported within seconds, is
 connected, carries the instrument with its exchange time, and prices arrive while the exchange
-is open. Whatever is missing is the reason.
+is open, its own among them. Whatever is missing is the reason.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ def _why_not(strategy: Strategy, now: datetime, calendar: Calendar) -> str:
     """Return what is missing for a stop to be protected; empty when nothing is."""
     account, instrument = strategy.account, strategy.instrument
     listener: Listener | None = getattr(account, "listener", None)
+    unseen = _unseen(listener, instrument.symbol)
     is_open = calendar.phase(instrument.exchange, now.timestamp())[0] is Phase.OPEN
     reasons = (
         (strategy.position not in ("BOUGHT", "SOLD"), f"its position {strategy.position!r} is unknown"),
@@ -108,13 +109,17 @@ def _why_not(strategy: Strategy, now: datetime, calendar: Calendar) -> str:
         (not _is_to_run(account), f"the listener of {account} is stopped"),
         (not is_reported(listener, now), "the listeners are not running"),
         (_needs_login(account, listener, now), f"log in again at the broker of {account}"),
-        (not is_connected(listener, now), f"the feed of {account} is not connected{_because(listener)}"),
+        (
+            not is_connected(listener, now),
+            f"the feed of {account} is not connected{_because(listener)}{_meanwhile(listener, now)}",
+        ),
         (not instrument.token, f"{instrument} is no longer in the broker's instrument list"),
         (
             not getattr(strategy, "is_held", True),
             f"{instrument} is not subscribed: stop and start the strategy",
         ),
         (is_open and not is_ticking(listener, now), "prices have stopped coming"),
+        (is_open and bool(unseen), f"{instrument}: {unseen}"),
     )
     return next((reason for is_missing, reason in reasons if is_missing), "")
 
@@ -127,6 +132,18 @@ def _needs_login(account: BrokerAccount, listener: Listener | None, now: datetim
     # With an expired login the feed may still tick, but no exit would be taken.
     refused = listener is not None and listener.state == Listener.State.LOGIN_NEEDED
     return refused or not token_life(account, now).holds
+
+
+def _unseen(listener: Listener | None, symbol: str) -> str:
+    """Return why an instrument is not seen although its feed ticks; empty when it is."""
+    return "" if listener is None else str(listener.unseen.get(symbol, ""))
+
+
+def _meanwhile(listener: Listener | None, now: datetime) -> str:
+    """Tell whether stops are checked in another way; the row's last price may be one that was asked for."""
+    last = None if listener is None else listener.last_tick_at
+    is_fresh = last is not None and now - last <= TICK_MAX_AGE
+    return "; its stops are checked by quotes meanwhile" if is_fresh else "; its stops are not checked"
 
 
 def _because(listener: Listener | None) -> str:

@@ -97,15 +97,18 @@ class Hooks:
         self._clock = clock
         self._reviewed: dict[int, float] = {}  # account -> when its shares' last closes were compared
 
-    async def judge_by_quotes(self, user_id: int, account_id: int) -> frozenset[str]:
-        """Arm what is to be armed, then judge all of it by quotes. Raises ``BrokerError``."""
-        await self._engine.reconcile()
-        symbols, now = self._engine.monitor.symbols(user_id), self._clock.time()
-        if all(self._gate.phase(symbol, now).is_outside for symbol in symbols) and not self._is_morning(
-            symbols, account_id
+    async def judge_by_quotes(
+        self, user_id: int, account_id: int, symbols: Collection[str] | None = None, *, is_gap: bool = True
+    ) -> Mapping[str, int]:
+        """Judge what is armed by quotes; without ``symbols`` arm first what is to be. Raises ``BrokerError``."""
+        if symbols is None:
+            await self._engine.reconcile()
+        armed, now = self._engine.monitor.symbols(user_id), self._clock.time()
+        if all(self._gate.phase(symbol, now).is_outside for symbol in armed) and not self._is_morning(
+            armed, account_id
         ):
-            return frozenset()  # nothing armed, or nothing that may trigger before the open
-        return await self._engine.on_connected(user_id, account_id)
+            return {}  # nothing armed, or nothing that may trigger before the open
+        return await self._engine.judge_by_quotes(user_id, account_id, symbols)
 
     def _is_morning(self, symbols: Collection[str], account_id: int) -> bool:
         """Once a minute before the open: nothing triggers, but yesterday's close may have another scale."""

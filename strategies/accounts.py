@@ -38,6 +38,8 @@ READ_RETRY_S = 1.0
 """The same after one that failed."""
 
 QUOTE_MAX_AGE_S = 1.0
+QUOTE_SPACING_S = 1.05
+"""Between two requests for quotes, as brokers limit them."""
 QUOTE_GATHER_S = 0.05
 """How long a request for quotes waits for others to join it."""
 
@@ -166,6 +168,7 @@ class AccountDesk:
         self._next_read = float("-inf")  # monotonic
         self._reading: asyncio.Task[None] | None = None
         self._trades_wanted = False
+        self._quoted = self._watched = float("-inf")  # when quotes were last asked for, and for watching
         self._quotes: dict[str, tuple[Quote, float]] = {}
         self._quotes_wanted: set[str] = set()
         self._quoting: asyncio.Task[None] | None = None
@@ -194,7 +197,23 @@ class AccountDesk:
 
     async def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
         """Return quotes by symbol. Raises ``BrokerError``."""
+        self._quoted = self._clock.monotonic()
         return await self._calls.read(lambda: self._gateway.quotes(symbols))
+
+    async def watch(self, symbols: Collection[str]) -> Mapping[str, Quote]:
+        """Return quotes by symbol for watching prices: exits ask first, this waits until it may.
+
+        Raises:
+            BrokerError: The broker did not answer.
+
+        """
+        while (wait := self._quoted + QUOTE_SPACING_S - self._clock.monotonic()) > 0:
+            await self._clock.sleep(wait)
+        self._watched = self._clock.monotonic()
+        try:
+            return await self.quotes(symbols)
+        finally:
+            self._watched = self._clock.monotonic()  # many symbols are several requests, the last just now
 
     async def quote(self, symbol: str) -> Quote | None:
         """Return one quote at most a second old; None when the broker has none.
@@ -215,7 +234,8 @@ class AccountDesk:
         return known[0] if known is not None and known[1] >= not_before else None
 
     async def _quote(self) -> None:
-        await self._clock.sleep(QUOTE_GATHER_S)
+        soonest = self._watched + QUOTE_SPACING_S - self._clock.monotonic()
+        await self._clock.sleep(max(QUOTE_GATHER_S, soonest))
         wanted, now = frozenset(self._quotes_wanted), self._clock.monotonic()
         try:
             quotes = await self.quotes(wanted)

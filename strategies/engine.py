@@ -165,7 +165,7 @@ class ExitEngine:
         self._calendar = lambda: gate.calendar
         self.admits = lambda quote: gate.admits(quote, self._clock.time())
 
-    async def _judge_quotes(self, user_id: int, quotes: Mapping[str, Quote]) -> frozenset[str]:
+    async def _judge_quotes(self, user_id: int, quotes: Mapping[str, Quote]) -> Mapping[str, int]:
         now = self._clock.time()
         if rescaled := self.scales.found(quotes, now, self._calendar()):
             for one in rescaled:
@@ -176,28 +176,32 @@ class ExitEngine:
             symbol: quote for symbol, quote in quotes.items() if quote.price > 0 and self.admits(quote)
         }
         self.monitor.on_quotes(user_id, admitted, now)
-        return frozenset(admitted)
+        return {symbol: quote.price for symbol, quote in admitted.items()}
 
-    async def on_connected(self, user_id: int, account_id: int) -> frozenset[str]:
-        """Judge the armed instruments of a feed that has just (re)connected by a quote.
+    async def judge_by_quotes(
+        self, user_id: int, account_id: int, symbols: Collection[str] | None = None
+    ) -> Mapping[str, int]:
+        """Judge the armed instruments of a feed, or only ``symbols`` of them, by prices that are asked for.
 
         Args:
             user_id: Whose stops.
             account_id: Whom to ask.
+            symbols: Which; None: all that the account's feed is to carry.
 
         Returns:
-            The symbols that were judged: those quoted, at a price that may trigger.
+            The prices (units) of the symbols that were judged: those quoted, at a price that may trigger.
 
         Raises:
             BrokerError: The quotes could not be read.
 
         """
-        carried = await self._shop.db(partial(SubscriptionManager().get_subscribed_symbols, account_id))
-        symbols = self.monitor.symbols(user_id) & carried
-        if not symbols:
-            return frozenset()
+        if symbols is None:
+            symbols = await self._shop.db(partial(SubscriptionManager().get_subscribed_symbols, account_id))
+        armed = self.monitor.symbols(user_id).intersection(symbols)
+        if not armed:
+            return {}
         desk = await self._shop.desk(account_id, user_id)
-        return await self._judge_quotes(user_id, await desk.quotes(symbols))
+        return await self._judge_quotes(user_id, await desk.watch(armed))
 
     # --- keeping up with the database ---------------------------------------------------
 

@@ -32,6 +32,8 @@ FAULTS: Mapping[str, Kind] = {
         "feed", {"code": 0},
     ),
     "silence": Kind("keep feed sockets open and send nothing", "feed"),
+    "mute": Kind("send no prices, of one symbol if told, while all else goes on", "feed", {"symbol": ""}),
+    "deaf": Kind("pass over the subscription of a symbol without a word", "feed", {"symbol": ""}),
     "latency": Kind(
         "answer a request later: held up before it does anything, or after", None, {"delay_s": 1.0, "booked": False}
     ),

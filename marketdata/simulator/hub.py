@@ -85,6 +85,20 @@ class FeedHub(ABC, Generic[C]):
             self._viewers[symbol].discard(client)
         self._market.exchange.unwatch(symbols)
 
+    def heard(self, client: C, symbols: Collection[str]) -> list[str]:
+        """Return the symbols of a request to subscribe that are taken notice of."""
+        faults, name = self._market.faults, "deaf"
+        fault = faults.active(name, client.account, self.role, self.broker)
+        if fault is None or fault.parameters["symbol"] not in symbols:
+            return list(symbols)
+        faults.take(name, client.account, self.role, self.broker)
+        return [symbol for symbol in symbols if symbol != fault.parameters["symbol"]]
+
+    def is_mute(self, client: C, symbol: str) -> bool:
+        """Tell whether a client is sent nothing of a symbol now."""
+        fault = self._market.faults.active("mute", client.account, self.role, self.broker)
+        return fault is not None and fault.parameters["symbol"] in ("", symbol)
+
     def of(self, account: str | None) -> Iterator[C]:
         """Yield the connections of one account, or all, oldest first."""
         return (client for client in list(self._clients) if account in (None, client.account))

@@ -101,9 +101,11 @@ def feed_trouble(account: BrokerAccount, now: datetime) -> str:
 def _why_unwatched(strategy: Strategy, market: Market) -> str:
     if trouble := feed_trouble(strategy.account, market.now):
         return trouble
-    ticked_at = strategy.account.listener.last_tick_at
-    silent = ticked_at is None or market.now - ticked_at > TICK_AGE
-    return "prices have stopped coming" if silent and market.is_open(strategy.instrument) else ""
+    if not market.is_open(strategy.instrument):
+        return ""
+    listener = strategy.account.listener
+    silent = listener.last_tick_at is None or market.now - listener.last_tick_at > TICK_AGE
+    return "prices have stopped coming" if silent else str(listener.unseen.get(strategy.symbol, ""))
 
 
 # --- strategies -------------------------------------------------------------------------

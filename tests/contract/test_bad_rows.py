@@ -33,8 +33,10 @@ class Told:
         self.ticks += ticks
         return [(tick, ACCEPTED) for tick in ticks]
 
-    async def judge_by_quotes(self, user_id: int, account_id: int) -> frozenset[str]:
-        return frozenset({INFY, SBIN})
+    async def judge_by_quotes(
+        self, user_id: int, account_id: int, symbols: Collection[str] | None = None, *, is_gap: bool = True
+    ) -> Mapping[str, int]:
+        return {INFY: 1, SBIN: 1}
 
     def on_order_update(self, account_id: int, order: OrderSnapshot) -> None:
         """Nobody asks."""

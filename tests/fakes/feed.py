@@ -55,6 +55,9 @@ class FakeListener:
             self.wire[symbol] = self.tokens.token(symbol)
             self.modes[symbol] = mode
 
+    async def resubscribe(self, symbols: Iterable[str]) -> None:
+        self.log.append("resubscribe " + ", ".join(sorted(symbols)))
+
     def wire_token(self, token: str) -> int:
         return int(token)
 

@@ -92,7 +92,7 @@ class Life:
     async def _judge_by_quotes(self, account_id: int, user_id: int) -> None:
         for _ in range(5):
             try:
-                await self.engine.on_connected(user_id, account_id)
+                await self.engine.judge_by_quotes(user_id, account_id)
             except Exception as exc:  # noqa: BLE001 - the feed's ticks judge the same
                 if not isinstance(exc, BrokerError):
                     self._world.log.write(f"{self.name} quotes: {exc}")

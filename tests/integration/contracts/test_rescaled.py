@@ -54,7 +54,7 @@ class TestTheHouse:
         engine.scales.load(await sync_to_async(read_closings)())
         processor = TickProcessor(monitor=engine.monitor, calendar=all_week())
         engine.use_gate(processor.gate)
-        await engine.on_connected(strategy.user_id, strategy.account_id)
+        await engine.judge_by_quotes(strategy.user_id, strategy.account_id)
         return processor
 
     async def test_a_bonus_suspends_and_tells_and_sells_nothing_until_it_is_started_again(self, strategy):
@@ -77,7 +77,7 @@ class TestTheHouse:
             await alert.arefresh_from_db()
             assert alert.closed_at is not None
             await engine.reconcile()
-            await engine.on_connected(strategy.user_id, strategy.account_id)  # and is not asked again
+            await engine.judge_by_quotes(strategy.user_id, strategy.account_id)  # and is not asked again
             assert engine.monitor.armed_count == 1
             processor.accept(strategy.user_id, [tick("700")], strategy.account_id)
             await ended()

@@ -44,7 +44,8 @@ async def test_a_price_that_a_quote_speaks_against_sells_nothing_and_is_told_onc
     broker.quoted[INFY] = quote("1560", *(("1350", "1650") if price == "15" else ("900", "1900")))
     async with running(broker, told) as engine:
         processor = pipeline(engine)
-        assert await engine.on_connected(strategy.user_id, strategy.account_id) == {INFY}
+        judged = await engine.judge_by_quotes(strategy.user_id, strategy.account_id)
+        assert judged == {INFY: to_units(Decimal(1560))}
         for _ in range(2):
             processor.accept(strategy.user_id, [tick("1560")], strategy.account_id)
             processor.accept(strategy.user_id, [tick(price)], strategy.account_id)
@@ -61,7 +62,7 @@ async def test_a_crash_below_limits_that_are_out_of_date_sells_and_keeps_why(str
     broker.quoted[INFY] = quote("1560")
     async with running(broker, told) as engine:
         processor = pipeline(engine)
-        await engine.on_connected(strategy.user_id, strategy.account_id)
+        await engine.judge_by_quotes(strategy.user_id, strategy.account_id)
         broker.quoted[INFY] = quote("1300", "1250", "1650")  # the exchange has widened them
         processor.accept(strategy.user_id, [tick("1300")], strategy.account_id)
         [row] = await ended()

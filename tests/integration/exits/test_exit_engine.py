@@ -299,6 +299,6 @@ async def test_a_switch_turned_between_plan_and_send_is_heeded(strategy, broker,
 async def test_a_quote_through_the_stop_triggers_after_a_reconnect(strategy, broker, told):
     broker.quoted["NSE:INFY"] = Quote("NSE:INFY", to_units(Decimal("1450")), exchange_time=1)
     async with running(broker, told) as engine:
-        await engine.on_connected(strategy.user_id, strategy.account_id)
+        await engine.judge_by_quotes(strategy.user_id, strategy.account_id)
         [row] = await ended()
     assert row.evidence["source"] == "quote"

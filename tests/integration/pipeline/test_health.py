@@ -199,7 +199,18 @@ class TestDegraded:
     @pytest.mark.parametrize(
         ("fields", "reason"),
         [
-            ({"state": "connecting", "last_error": "refused"}, "the feed of Test is not connected: refused"),
+            (
+                {"state": "connecting", "last_error": "refused"},
+                "the feed of Test is not connected: refused; its stops are checked by quotes meanwhile",
+            ),
+            (
+                {"state": "connecting", "last_tick_at": None},
+                "the feed of Test is not connected; its stops are not checked",
+            ),
+            (
+                {"unseen": {"NSE:INFY": "no fresh tick for 34 s while its price moved"}},
+                "NSE:INFY: no fresh tick for 34 s while its price moved",
+            ),
             ({"state": "login_needed"}, "log in again at the broker of Test"),
             ({"last_tick_at": None}, "prices have stopped coming"),
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -30,9 +31,11 @@ class Engine:
     async def reconcile(self) -> None:
         self.log.append("reconcile")
 
-    async def on_connected(self, user_id: int, account_id: int) -> frozenset[str]:
-        self.log.append("quotes")
-        return frozenset(self._symbols)
+    async def judge_by_quotes(
+        self, user_id: int, account_id: int, symbols: Collection[str] | None
+    ) -> Mapping[str, int]:
+        self.log.append("quotes" if symbols is None else f"quotes of {sorted(symbols)}")
+        return dict.fromkeys(self._symbols, 1)
 
 
 def hooks(engine: Engine, at: str) -> Hooks:
@@ -59,5 +62,11 @@ async def test_quotes_are_asked_for_unless_every_exchange_is_closed(at: str, *, 
 
 async def test_with_nothing_armed_nothing_is_asked_for() -> None:
     engine = Engine()
-    assert await hooks(engine, MORNING).judge_by_quotes(1, 2) == frozenset()
+    assert await hooks(engine, MORNING).judge_by_quotes(1, 2) == {}
     assert engine.log == ["reconcile"]
+
+
+async def test_where_single_instruments_are_in_the_dark_nothing_else_is_read() -> None:
+    engine = Engine("NSE:INFY", "NSE:SBIN")
+    assert await hooks(engine, MORNING).judge_by_quotes(1, 2, {"NSE:INFY"})
+    assert engine.log == ["quotes of ['NSE:INFY']"]

@@ -62,6 +62,8 @@ async def test_what_the_answer_leaves_out_is_not_judged(
     await engine.start()
     try:
         engine.admits = admits
-        assert await engine.on_connected(account.user_id, account.pk) == judged
+        assert await engine.judge_by_quotes(account.user_id, account.pk) == {
+            found.symbol: found.price for found in quoted if found.symbol in judged
+        }
     finally:
         await engine.stop()

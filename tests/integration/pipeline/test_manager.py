@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -49,11 +49,15 @@ class Hooks:
         self.events: list[tuple[int, str]] = []
         self.orders: list[tuple[int, OrderSnapshot]] = []
         self.fail_first = False
-        self.quoted = frozenset({INFY})
+        self.quoted = {INFY: 1}
+        self.asked: list[tuple[Collection[str] | None, bool]] = []
         self.details: list[str] = []
 
-    async def judge_by_quotes(self, user_id: int, account_id: int) -> frozenset[str]:
+    async def judge_by_quotes(
+        self, user_id: int, account_id: int, symbols: Collection[str] | None = None, *, is_gap: bool = True
+    ) -> Mapping[str, int]:
         self.snapshots.append((user_id, account_id))
+        self.asked.append((symbols, is_gap))
         if self.fail_first and len(self.snapshots) == 1:
             raise BrokerUnavailable("no quotes yet")
         return self.quoted
@@ -64,6 +68,16 @@ class Hooks:
     def on_feed_event(self, feed: WantedFeed, kind: str, detail: str) -> None:
         self.events.append((feed.config.account_id, kind))
         self.details.append(detail)
+
+
+def quick(monkeypatch: pytest.MonkeyPatch, quiet_s: float = 0.3) -> None:
+    """Let silence mean something sooner."""
+    monkeypatch.setattr("marketdata.feeds.LOOK_S", 0.01)
+    monkeypatch.setattr("marketdata.quoting.LOOK_S", 0.01)
+    for name in ("SPACING_S", "IN_VAIN_S"):
+        monkeypatch.setattr(f"marketdata.quoting.{name}", 0.05)
+    for name in ("FEED_QUIET_S", "QUIET_S"):
+        monkeypatch.setattr(f"marketdata.freshness.{name}", quiet_s)
 
 
 @pytest.fixture(autouse=True)
@@ -322,14 +336,16 @@ async def test_a_newly_armed_instrument_is_asked_for_too(
 async def test_a_quiet_feed_is_asked_for_quotes_and_they_are_evidence(
     manager: ListenerManager, running: BrokerAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("marketdata.feeds.LOOK_S", 0.01)
-    monkeypatch.setattr("marketdata.feeds.QUIET_S", 0.2)
+    quick(monkeypatch)
     await manager.reconcile()
-    await only_listener()
+    listener = await only_listener()
+    listener.tick(Tick(INFY, 1, 1000.0, 1000))
     await eventually_async(lambda: len(hooks(manager).snapshots) == 3)
-    age = manager.reports()[0].quote_age_s
-    assert age is not None
-    assert age < 1
+    assert hooks(manager).asked == [(None, True), ({INFY}, True), ({INFY}, True)]
+    report = manager.reports()[0]
+    assert report.quote_age_s is not None
+    assert report.quote_age_s < 1
+    assert report.unseen == {}
 
 
 @pytest.mark.parametrize(
@@ -346,8 +362,7 @@ async def test_what_may_not_trigger_is_asked_for(
     *,
     is_asked: bool,
 ) -> None:
-    monkeypatch.setattr("marketdata.feeds.LOOK_S", 0.01)
-    monkeypatch.setattr("marketdata.feeds.QUIET_S", 0.3)
+    quick(monkeypatch)
     await manager.reconcile()
     listener = await only_listener()
     await eventually_async(lambda: len(hooks(manager).snapshots) == 1)
@@ -360,13 +375,14 @@ async def test_what_may_not_trigger_is_asked_for(
 async def test_a_quote_that_leaves_a_symbol_out_says_nothing_of_it(
     manager: ListenerManager, running: BrokerAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("marketdata.feeds.LOOK_S", 0.01)
-    hooks(manager).quoted = frozenset({SBIN})
+    quick(monkeypatch, quiet_s=60.0)
+    hooks(manager).quoted = {SBIN: 1}
     await manager.reconcile()
     await only_listener()
     await eventually_async(lambda: len(hooks(manager).snapshots) > 2)  # QUIET_S is far from over
-    hooks(manager).quoted = frozenset({INFY})
-    await eventually_async(lambda: manager.reports()[0].quote_age_s is not None)
+    assert manager.reports()[0].unseen == {INFY: "its price has not been seen yet"}
+    hooks(manager).quoted = {INFY: 1}
+    await eventually_async(lambda: manager.reports()[0].unseen == {})
 
 
 async def test_a_clock_that_is_off_is_told_once(

@@ -7,7 +7,7 @@ import pytest
 from marketdata.domain.gate import Decision, Gate
 from marketdata.domain.sessions import Calendar
 from marketdata.domain.ticks import Tick
-from marketdata.freshness import OFF_S, Freshness, StampWatch
+from marketdata.freshness import DEAD_S, FEED_QUIET_S, GRACE_S, OFF_S, QUIET_S, Freshness, StampWatch
 
 A, B = "NSE:INFY", "NSE:SBIN"
 NOW = 1_800_000_000.0
@@ -32,22 +32,82 @@ def test_only_a_tick_that_may_trigger_is_evidence(
 ) -> None:
     freshness = Freshness()
     freshness.by_ticks([judged(gate, NOW, ahead_s, price)], 50.0)
-    assert (freshness.silence_s([A], 50.0) == 0) is is_evidence
+    assert (freshness.age_s(A, 50.0) == 0) is is_evidence
 
 
-def test_the_most_neglected_symbol_counts() -> None:
+def test_each_symbol_has_its_own_age() -> None:
     freshness = Freshness()
-    freshness.by_quotes([A, B], 10.0)
-    freshness.by_quotes([A], 18.0)
-    assert freshness.silence_s([A, B], 20.0) == 10.0
-    assert freshness.silence_s([A, B, "NSE:LEFTOUT"], 20.0) == float("inf")
-    assert freshness.silence_s([], 20.0) == 0.0
+    freshness.by_quotes({A: 1, B: 1}, 10.0)
+    freshness.by_quotes({A: 1}, 18.0)
+    assert [freshness.age_s(symbol, 20.0) for symbol in (A, B)] == [2.0, 10.0]
+    assert freshness.age_s("NSE:LEFTOUT", 20.0) == float("inf")
 
 
 def test_an_empty_answer_is_no_quote() -> None:
     freshness = Freshness()
-    freshness.by_quotes([], 10.0)
+    freshness.by_quotes({}, 10.0)
     assert freshness.quoted_at is None
+
+
+@pytest.mark.parametrize(
+    ("age_s", "is_dead", "others_tick", "is_due"),
+    [
+        (DEAD_S, True, False, True),
+        (DEAD_S - 0.1, True, False, False),
+        (FEED_QUIET_S, False, False, True),
+        (FEED_QUIET_S - 0.1, False, False, False),
+        (FEED_QUIET_S, False, True, False),
+        (QUIET_S, False, True, True),
+    ],
+)
+def test_the_less_a_feed_brings_the_sooner_prices_are_asked_for(
+    gate: Gate, age_s: float, *, is_dead: bool, others_tick: bool, is_due: bool
+) -> None:
+    freshness = Freshness()
+    freshness.by_ticks([judged(gate, NOW)], 100.0)
+    if others_tick:
+        other = Tick(B, 1, NOW, int(NOW))
+        freshness.by_ticks([(other, gate.judge(other, NOW))], 100.0 + age_s)
+    assert freshness.due([A], 100.0 + age_s, is_dead=is_dead) == ({A} if is_due else set())
+
+
+def behind(gate: Gate, *quotes: tuple[float, int]) -> Freshness:
+    """Return what is known after a tick at 100 units and these quotes since (seconds, units)."""
+    freshness = Freshness()
+    freshness.by_ticks([judged(gate, NOW)], 0.0)
+    for at, price in quotes:
+        freshness.by_quotes({A: price}, at)
+    return freshness
+
+
+def test_a_price_that_moves_while_no_tick_comes_is_told_after_a_moment_of_grace(gate: Gate) -> None:
+    freshness = behind(gate, (10.0, 101))
+    assert freshness.due([A], 10.0 + DEAD_S, is_dead=False) == {A}
+    assert freshness.left_behind(10.0 + GRACE_S - 0.1) == {}
+    assert freshness.left_behind(10.0 + GRACE_S) == {A: 10.0 + GRACE_S}
+
+
+@pytest.mark.parametrize(
+    "quotes",
+    [[(10.0, 100)], [(FEED_QUIET_S - 0.1, 101), (10.0, 100)], []],
+    ids=["the same price", "before it was silent", "none"],
+)
+def test_silence_alone_accuses_nobody(gate: Gate, quotes: list[tuple[float, int]]) -> None:
+    assert behind(gate, *quotes).left_behind(60.0) == {}
+
+
+def test_a_tick_or_a_new_connection_ends_it(gate: Gate) -> None:
+    ticked, anew = behind(gate, (10.0, 101)), behind(gate, (10.0, 101))
+    ticked.by_ticks([judged(gate, NOW + 20)], 20.0)
+    anew.begin()
+    assert (ticked.left_behind(60.0), anew.left_behind(60.0)) == ({}, {})
+
+
+def test_one_price_in_two_notations_is_one_price(gate: Gate) -> None:
+    freshness, price = Freshness(), 14_999_500_000
+    freshness.by_ticks([judged(gate, NOW, price=price)], 0.0)
+    freshness.by_quotes({A: price + 500}, 10.0)  # 0.00005 rupees: four bytes cannot tell
+    assert freshness.left_behind(60.0) == {}
 
 
 @pytest.mark.parametrize(

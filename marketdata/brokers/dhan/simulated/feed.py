@@ -163,7 +163,7 @@ class DhanHub(FeedHub[DhanClient]):
         elif asked is None:
             raise _Ended(_BAD_REQUEST)
         elif asked.subscribes:
-            self._subscribe(client, symbols, asked.mode)
+            self._subscribe(client, self.heard(client, symbols), asked.mode)
         else:
             self._unsubscribe(client, symbols, asked.mode)
 
@@ -188,6 +188,8 @@ class DhanHub(FeedHub[DhanClient]):
     def _greet(self, client: DhanClient, symbols: list[str], mode: str) -> None:
         """Send the last known values, with the time they were traded at."""
         for symbol in symbols:
+            if self.is_mute(client, symbol):
+                continue
             security, item = self._catalogue.by_symbol[symbol], self._market.exchange.instrument(symbol)
             if not client.knows_status:
                 client.knows_status = True
@@ -215,6 +217,8 @@ class DhanHub(FeedHub[DhanClient]):
         symbol = trade.instrument.symbol
         made: dict[str, list[bytes]] = {}
         for client in self._viewers.get(symbol, ()):
+            if self.is_mute(client, symbol):
+                continue
             for mode in client.modes[symbol]:
                 if mode not in made:
                     made[mode] = wire.packets(self._catalogue.by_symbol[symbol], trade, mode)

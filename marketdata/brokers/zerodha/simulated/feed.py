@@ -96,7 +96,7 @@ class KiteHub(FeedHub[KiteClient]):
         if action == "mode":
             self._set_mode(client, value[0], self._known(value[1]))
         elif action == "subscribe":
-            self._subscribe(client, self._known(value))
+            self._subscribe(client, self.heard(client, self._known(value)))
         elif action == "unsubscribe":
             self._forget(client, [symbol for symbol in self._known(value) if symbol in client.modes])
         else:
@@ -136,6 +136,8 @@ class KiteHub(FeedHub[KiteClient]):
     def _answer(self, client: KiteClient) -> None:
         waiting, client.unanswered = client.unanswered, set()
         for symbol in sorted(waiting & client.modes.keys()):
+            if self.is_mute(client, symbol):
+                continue
             item = self._market.exchange.instrument(symbol)
             last = Print(item, item.last, item.last_trade_time)
             client.socket.packet(self._packet(last, client.modes[symbol]))
@@ -146,6 +148,8 @@ class KiteHub(FeedHub[KiteClient]):
         symbol = trade.instrument.symbol
         packets: dict[str, bytes] = {}
         for client in self._viewers.get(symbol, ()):
+            if self.is_mute(client, symbol):
+                continue
             mode = client.modes[symbol]
             packets[mode] = packets.get(mode) or self._packet(trade, mode)
             client.unanswered.discard(symbol)

@@ -1,0 +1,178 @@
+"""What becomes of stops while the feed shows nothing: on each broker's wire, with the listeners in a process."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from marketdata.domain.sessions import Calendar
+from marketdata.models import BrokerAccount, ListenerEvent
+from project.protection import protection
+from strategies.models import Alert, Strategy
+from tests.support.processes import Process, manage
+from tests.support.simulator import RunningSimulator
+from tests.support.trader import AT_DHAN, AT_ZERODHA, INFY, Trader
+from tests.support.waiting import eventually
+
+logger = logging.getLogger(__name__)
+pytestmark = pytest.mark.timeout(120)
+SBIN = "NSE:SBIN"
+Listeners = Callable[[], Process]
+
+
+@pytest.fixture
+def listeners(exchange: RunningSimulator, lock_dir: Path, trader: Trader) -> Iterator[Listeners]:
+    """Start ``run_listeners``, a process of its own."""
+    with ExitStack() as stack:
+
+        def start() -> Process:
+            env = {**exchange.env, "REDIS_URL": "", "LOCK_DIR": str(lock_dir)}
+            process = stack.enter_context(manage("run_listeners", env=env))
+            process.wait_for("running", 60)
+            return process
+
+        yield start
+
+
+def why_unprotected(trader: Trader) -> list[str]:
+    found = protection(trader.account.user_id, datetime.now(UTC), Calendar(always=True))
+    return [row.reason for row in found.unprotected]
+
+
+def event(trader: Trader, kind: str) -> ListenerEvent | None:
+    return ListenerEvent.objects.filter(account=trader.account, kind=kind).order_by("pk").last()
+
+
+def alerts(trader: Trader) -> str:
+    return "\n".join(Alert.objects.filter(user=trader.account.user_id).values_list("text", flat=True))
+
+
+def quotes_asked(trader: Trader) -> int:
+    return trader.control.counters().get("requests.quotes", 0)
+
+
+def is_closed(strategy: Strategy) -> bool:
+    strategy.refresh_from_db()
+    return strategy.status == Strategy.Status.CLOSED
+
+
+def watched(trader: Trader, listeners: Listeners, *stops: tuple[str, str]) -> list[Strategy]:
+    """Arm stops and wait until they are protected."""
+    armed = [trader.arm(symbol, quantity=65, stop=stop) for symbol, stop in stops]
+    listeners()
+    eventually(lambda: not why_unprotected(trader), 30)
+    return armed
+
+
+def test_a_silent_feed_is_noticed_and_a_breach_during_it_exits(trader: Trader, listeners: Listeners) -> None:
+    [strategy] = watched(trader, listeners, (INFY, "1490"))
+    trader.control.set_price(INFY, "1500.5")  # a frame, and the last one
+    began, asked = time.time(), quotes_asked(trader)
+    trader.fault("silence", seconds=90)
+    trader.control.set_price(INFY, "1501")
+    found = eventually(lambda: event(trader, "disconnected"), 10)
+    eventually(lambda: quotes_asked(trader) > asked, 10)
+    assert found is not None
+    noticed_s, asked_s = found.at.timestamp() - began, time.time() - began
+    logger.warning("%s: noticed after %.1f s, asked within %.1f s", trader.broker, noticed_s, asked_s)
+    assert noticed_s <= 6
+    assert asked_s <= 8
+    breached = time.time()
+    trader.control.set_price(INFY, "1489")
+    eventually(lambda: is_closed(strategy), 20)
+    logger.warning(
+        "%s: sold %.1f s after a breach that no tick told of", trader.broker, time.time() - breached
+    )
+    assert [row["filled"] for row in trader.sent()] == [65]
+    assert strategy.exits.get().evidence["source"] == "quote"
+
+
+def test_while_no_connection_is_to_be_had_a_breach_exits(trader: Trader, listeners: Listeners) -> None:
+    [strategy] = watched(trader, listeners, (INFY, "1490"))
+    trader.control.fault("refuse", seconds=90, broker=trader.broker)
+    trader.control.drop(trader.client_id)
+    eventually(lambda: "its stops are checked by quotes meanwhile" in "".join(why_unprotected(trader)), 15)
+    eventually(lambda: "failed 3 times in a row" in alerts(trader), 30)
+    breached = time.time()
+    trader.control.set_price(INFY, "1489")
+    eventually(lambda: is_closed(strategy), 20)
+    logger.warning(
+        "%s: sold %.1f s after a breach with no feed at all", trader.broker, time.time() - breached
+    )
+    assert [row["filled"] for row in trader.sent()] == [65]
+
+
+def test_one_instrument_that_falls_silent_while_it_moves_is_named_and_still_sold(
+    trader: Trader, listeners: Listeners
+) -> None:
+    silent, _ = watched(trader, listeners, (INFY, "1490"), (SBIN, "100"))
+    trader.fault("mute", symbol=INFY, seconds=90)
+    trader.control.play(SBIN, [f"80{n % 10}.00" for n in range(160)], gap_s=0.5, wait=False)
+    trader.control.set_price(INFY, "1502")
+    reason = f"{INFY}: no fresh tick for"
+    eventually(lambda: any(reason in why for why in why_unprotected(trader)), 30)
+    eventually(lambda: reason in alerts(trader) and "while its price moved" in alerts(trader), 10)
+    assert not any(SBIN in why for why in why_unprotected(trader))
+    trader.control.set_price(INFY, "1489")
+    eventually(lambda: is_closed(silent), 20)
+    assert [(row["symbol"], row["filled"]) for row in trader.sent()] == [(INFY, 65)]
+
+
+@AT_DHAN
+def test_a_quiet_instrument_is_protected_by_quotes_alone(trader: Trader, listeners: Listeners) -> None:
+    watched(trader, listeners, (INFY, "1490"))
+    asked = quotes_asked(trader)
+    eventually(lambda: quotes_asked(trader) >= asked + 3, 30)  # nothing trades, so it was asked for
+    assert why_unprotected(trader) == []
+    assert event(trader, "silent") is None
+
+
+def test_a_subscription_that_was_not_taken_is_made_again(trader: Trader, listeners: Listeners) -> None:
+    trader.fault("deaf", symbol=INFY)
+    [strategy] = watched(trader, listeners, (INFY, "1490"))
+    eventually(lambda: trader.control.subscriptions(trader.client_id).get(INFY) == "full", 15)
+    trader.control.set_price(INFY, "1489")
+    eventually(lambda: is_closed(strategy), 20)
+    assert event(trader, "silent") is None
+
+
+@AT_ZERODHA
+def test_an_instrument_that_is_never_carried_is_named_and_still_sold(
+    trader: Trader, listeners: Listeners
+) -> None:
+    trader.fault("deaf", symbol=INFY, seconds=90)
+    strategy = trader.arm(quantity=65, stop="1490")
+    trader.arm(SBIN, quantity=65, stop="100")
+    listeners()
+    reason = f"{INFY}: no price has come in the"
+    eventually(lambda: any(reason in why for why in why_unprotected(trader)), 40)
+    eventually(lambda: reason in alerts(trader), 10)
+    trader.control.set_price(INFY, "1489")
+    eventually(lambda: is_closed(strategy), 20)
+
+
+def test_a_dead_token_is_tried_no_more_and_said_and_a_new_one_resumes(
+    trader: Trader, listeners: Listeners
+) -> None:
+    [strategy] = watched(trader, listeners, (INFY, "1490"))
+    refused = trader.control.counters().get("handshakes.refused", 0)
+    trader.control.kill_token(trader.client_id, drop=True)
+    eventually(lambda: "no stop of this account is checked" in alerts(trader), 40)
+    eventually(lambda: event(trader, "blind"), 20)  # quotes were asked for, and refused too
+    assert any("log in again" in reason for reason in why_unprotected(trader))
+    began = time.monotonic()
+    row = BrokerAccount.objects.get(pk=trader.account.pk)
+    row.access_token = trader.control.mint_token(trader.client_id)
+    row.generation += 1
+    row.save()
+    eventually(lambda: not why_unprotected(trader), 30)
+    logger.warning("%s: protected %.1f s after the new token", trader.broker, time.monotonic() - began)
+    assert trader.control.counters().get("handshakes.refused", 0) - refused <= 3
+    trader.control.set_price(INFY, "1489")
+    eventually(lambda: is_closed(strategy), 20)
