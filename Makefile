@@ -1,6 +1,6 @@
 # `make run` and `make test` need Python 3.11 or newer and this file; they do the rest.
 .DEFAULT_GOAL := help
-.PHONY: help install run test simulate burst mutants lint fmt types arch migrations check lock clean crash
+.PHONY: help install run test simulate burst mutants lint fmt types arch migrations check lock clean crash soak
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
@@ -49,6 +49,9 @@ simulate: install ## Whole days of faults on a made-up clock: SEEDS=200 FROM=1 M
 
 burst: install ## A thousand stops of one account in one tick, at each broker's limits: about eight minutes
 	$(BIN)/python -m pytest tests/e2e/exits/test_burst.py --burst $(or $(STOPS),1000) -s --timeout=900 -p no:randomly
+
+soak: install ## A market day at speed, faults on schedule: every stop, memory, descriptors. SOAK_ARGS="--minutes 15"
+	$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 mutants: install ## Evil edits of the order path, each of which the tests must notice
 	$(BIN)/python -m tests.mutants.run $(MUTANTS)

@@ -1,0 +1,1 @@
+"""A market day at speed, against real processes. See docs/testing.md."""
