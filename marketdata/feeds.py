@@ -14,13 +14,13 @@ from functools import partial
 from typing import Protocol
 
 from marketdata.brokers import registry
+from marketdata.connections import Connections
 from marketdata.domain.clock import Clock
 from marketdata.domain.feed import NO_LISTENER, ListenerHealth
 from marketdata.domain.gate import Decision
 from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.ticks import FeedMode, Tick
-from marketdata.fitting import Fit, fit
-from marketdata.listener import MarketDataListener
+from marketdata.fitting import Fit, Room, fit
 from marketdata.liveness import Liveness
 from marketdata.quoting import Quoting
 from marketdata.statistics import RateMeter
@@ -91,13 +91,14 @@ class AccountFeed:
     """Holds at most one listener, and one task that makes it what ``want`` said last."""
 
     def __init__(self, wanted: WantedFeed, pipeline: Pipeline, hooks: FeedHooks, clock: Clock) -> None:
-        self._adapter = registry.adapter(wanted.config.broker)
+        self._adapter = its = registry.adapter(wanted.config.broker)
+        self._room = Room(wanted.config.broker, its.instruments_per_connection, its.connections)
         self._wanted = wanted
         self._pipeline = pipeline
         self._hooks = hooks
         self._clock = clock
         self._tokens = FeedTokens({}, {})
-        self._listener: MarketDataListener | None = None
+        self._listener: Connections | None = None
         self._running: WantedFeed | None = None  # what the listener was last brought to
         self._changed = asyncio.Event()
         self._liveness = Liveness(clock)
@@ -127,7 +128,11 @@ class AccountFeed:
         return FeedReport(
             self._wanted,
             health,
-            self._trouble or self._fit.refused or liveness.clock_trouble() or in_short(self._silent),
+            self._trouble
+            or self._fit.refused
+            or self._fit.crowded
+            or liveness.clock_trouble()
+            or in_short(self._silent),
             self._rate.per_second(self._clock.monotonic()),
             liveness.quote_age_s,
             tuple(liveness.stale(_armed(self._wanted))),
@@ -192,11 +197,11 @@ class AccountFeed:
         before = self._running.tokens
         return any(before.get(symbol, token) != token for symbol, token in wanted.tokens.items())
 
-    def _build(self, wanted: WantedFeed) -> MarketDataListener:
+    def _build(self, wanted: WantedFeed) -> Connections:
         account_id = wanted.config.account_id
         self._tokens = FeedTokens(wanted.tokens, wanted.tick_sizes)
-        listener = self._adapter.listener_class(
-            wanted.user_id, wanted.config, tokens=self._tokens, clock=self._clock
+        listener = Connections(
+            wanted.user_id, wanted.config, self._adapter, tokens=self._tokens, clock=self._clock
         )
         listener.register_callback("on_ticks", self._on_ticks)
         listener.register_callback("on_order_update", partial(self._hooks.on_order_update, account_id))
@@ -206,13 +211,13 @@ class AccountFeed:
         self._listener = listener
         return listener
 
-    async def _subscribe(self, listener: MarketDataListener, wanted: WantedFeed) -> None:
+    async def _subscribe(self, listener: Connections, wanted: WantedFeed) -> None:
         # Tokens of what is on its way out stay known until it is out.
         leaving = self._running.tokens if self._running else {}
         self._tokens.replace({**leaving, **wanted.tokens}, wanted.tick_sizes)
-        limit = self._adapter.instruments_per_connection
-        fitting = fit(wanted.modes, self._tokens, listener.wire_token, limit)
-        before, modes = self._fit.modes, fitting.modes
+        before = self._fit.modes
+        fitting = fit(wanted.modes, self._tokens, listener.wire_token, self._room, before)
+        modes = fitting.modes
         leaving_now = [symbol for symbol in before if symbol not in modes]
         await listener.unsubscribe(leaving_now)
         self._liveness.forget(leaving_now)
@@ -282,7 +287,7 @@ class AccountFeed:
         if new := {symbol: why for symbol, why in self._silent.items() if symbol not in before}:
             self._note("silent", in_short(new))
 
-    def _expect(self, listener: MarketDataListener, symbols: Collection[str]) -> None:
+    def _expect(self, listener: Connections, symbols: Collection[str]) -> None:
         if listener.is_connected:
             self._liveness.expect(symbols)
 

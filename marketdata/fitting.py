@@ -1,4 +1,4 @@
-"""What of the wanted instruments one connection can carry, and why the rest stays out."""
+"""What of the wanted instruments an account's feed can carry, and why the rest stays out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What goes onto the connection.
+    """What goes onto the feed.
 
     Attributes:
         modes: By symbol.
@@ -30,19 +30,46 @@ class Fit:
     crowded: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much a broker's feed carries for one account."""
+
+    broker: str
+    per_connection: int
+    connections: int
+
+    @property
+    def total(self) -> int:
+        return self.per_connection * self.connections
+
+
 def fit(
-    modes: Mapping[str, FeedMode], tokens: Tokens, wire_token: Callable[[str], WireToken], limit: int
+    modes: Mapping[str, FeedMode],
+    tokens: Tokens,
+    wire_token: Callable[[str], WireToken],
+    room: Room,
+    carried: Collection[str] = (),
 ) -> Fit:
-    """Choose what one connection carries: one bad row of the list must not keep the others out."""
+    """Choose what the feed carries: one bad row of the list must not keep the others out.
+
+    Armed instruments come first, then those that are ``carried`` already: what is watched for the sake
+    of one more must not be lost for another.
+    """
     refused = _refusals(modes, tokens, wire_token)
     sound = {name: mode for name, mode in modes.items() if name not in refused}
     said = _in_short(list(refused.values()))
-    if len(sound) <= limit:
-        return Fit(sound, said)
-    # Watched instruments stay out first, armed ones last.
-    ordered = sorted(sound, key=lambda name: (sound[name] is not FeedMode.FULL, name))
-    crowded = f"{len(sound)} instruments are wanted, one connection carries {limit}"
-    return Fit({name: sound[name] for name in ordered[:limit]}, said, crowded)
+    ordered = sorted(sound, key=lambda name: (sound[name] is not FeedMode.FULL, name not in carried, name))
+    kept, out = ordered[: room.total], ordered[room.total :]
+    return Fit({name: sound[name] for name in kept}, said, _crowded(out, room))
+
+
+def _crowded(out: Sequence[str], room: Room) -> str:
+    if not out:
+        return ""
+    return (
+        f"{room.broker} carries {room.total:,} instruments ({room.connections} connections of "
+        f"{room.per_connection:,}): {len(out):,} left out, {_in_short(out)}: watch fewer"
+    )
 
 
 def _refusals(

@@ -51,8 +51,10 @@ class MarketDataListener(Speech):
         tokens: Tokens,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        hears_orders: bool = True,
     ) -> None:
         self.user_id = user_id
+        self.hears_orders = hears_orders  # of several connections of one account only the first need do so
         self._config = broker_config
         self._name = f"{broker_config.broker} account {broker_config.account_id}"
         self._clock = clock or SystemClock()

@@ -153,11 +153,17 @@ class InstrumentSource(Protocol):
 
 
 class BrokerAdapter(Protocol):
-    """Everything the house needs of one broker."""
+    """Everything the house needs of one broker.
+
+    Attributes:
+        connections: How many feed connections it permits an account at a time.
+
+    """
 
     listener_class: type[MarketDataListener]
     instruments: InstrumentSource
     instruments_per_connection: int
+    connections: int
     order_limits: OrderLimits
 
     def gateway(self, config: BrokerConfig, contracts: ContractBook) -> OrderGateway: ...

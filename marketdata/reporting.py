@@ -33,6 +33,7 @@ ALERT_FROM = 3
 _ALERTS: Mapping[str, str] = {
     "clock": "No tick can trigger a stop: {}.",
     "left_out": "Not on the feed: {}.",
+    "limited": "Not on the feed: {}.",
     "silent": "{}. Its stops are checked by quotes meanwhile. If it lasts, restart the listener.",
     "blind": "No stop of this account is checked: its feed is down, and quotes fail too ({}).",
 }

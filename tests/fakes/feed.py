@@ -96,3 +96,4 @@ class FakeAdapter:
 
     listener_class = FakeListener
     instruments_per_connection = 3
+    connections = 1

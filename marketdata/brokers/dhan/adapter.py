@@ -17,6 +17,7 @@ class DhanAdapter:
     listener_class: type[MarketDataListener] = DhanMarketListener
     instruments: InstrumentSource = DhanInstruments()
     instruments_per_connection = DhanMarketListener.instruments_per_connection
+    connections = 5
     order_limits = OrderLimits(per_second=10, per_minute=250, per_day=7_000)
 
     def gateway(self, config: BrokerConfig, contracts: ContractBook) -> OrderGateway:

@@ -67,7 +67,8 @@ class DhanMarketListener(MarketDataListener):
     # --- Life ----------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        self._orders.start()
+        if self.hears_orders:
+            self._orders.start()
         await super().connect()
 
     async def disconnect(self) -> None:

@@ -17,6 +17,7 @@ class ZerodhaAdapter:
     listener_class: type[MarketDataListener] = ZerodhaMarketListener
     instruments: InstrumentSource = KiteInstruments()
     instruments_per_connection = ZerodhaMarketListener.instruments_per_connection
+    connections = 3
     order_limits = OrderLimits(per_second=10, per_minute=400, per_day=5_000)
 
     def gateway(self, config: BrokerConfig, contracts: ContractBook) -> OrderGateway:

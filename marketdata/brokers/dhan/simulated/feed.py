@@ -18,8 +18,8 @@ from marketdata.simulator.market import Market
 from marketdata.simulator.orders import Order
 from marketdata.simulator.sockets import FeedSocket, Keepalive, texts
 
-MAX_INSTRUMENTS = 5_000
-MAX_CONNECTIONS = 5
+INSTRUMENTS, CONNECTIONS = "dhan.instruments", "dhan.connections"
+"""How many one connection carries, and how many connections a user may have."""
 _PER_MESSAGE = 100
 _KEEPALIVE = Keepalive(every_s=10.0, patience_s=40.0)
 _BEFORE_THE_CUT_S = 0.05  # the answer to the handshake leaves first
@@ -75,7 +75,7 @@ class DhanHub(FeedHub[DhanClient]):
         self._catalogue = catalogue
         self._sessions = sessions
         self._keepalive = keepalive
-        market.variants |= {STACKED: 1, DEAD_TOKEN: "code"}
+        market.variants |= {STACKED: 1, DEAD_TOKEN: "code", INSTRUMENTS: 5_000, CONNECTIONS: 5}
 
     # --- Connections --------------------------------------------------------------------
     async def serve(self, request: web.Request) -> web.StreamResponse:
@@ -142,7 +142,8 @@ class DhanHub(FeedHub[DhanClient]):
     async def _make_room(self, account: str) -> None:
         """End the oldest connections of an account that has as many as are allowed."""
         open_ones = list(self.of(account))
-        for oldest in open_ones[: max(0, len(open_ones) - MAX_CONNECTIONS + 1)]:
+        most = int(self._market.variants[CONNECTIONS])
+        for oldest in open_ones[: max(0, len(open_ones) - most + 1)]:
             await self._end(oldest, _TOO_MANY_CONNECTIONS)
 
     def _frames(self, waiting: list[bytes]) -> list[bytes]:
@@ -178,7 +179,7 @@ class DhanHub(FeedHub[DhanClient]):
     def _subscribe(self, client: DhanClient, symbols: list[str], mode: str) -> None:
         new = [symbol for symbol in dict.fromkeys(symbols) if mode not in client.modes.get(symbol, ())]
         unseen = [symbol for symbol in new if symbol not in client.modes]
-        if len(client.modes) + len(unseen) > MAX_INSTRUMENTS:
+        if len(client.modes) + len(unseen) > int(self._market.variants[INSTRUMENTS]):
             raise _Ended(_TOO_MANY_INSTRUMENTS)
         for symbol in new:
             client.modes.setdefault(symbol, set()).add(mode)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -18,7 +19,8 @@ from marketdata.simulator.market import Market
 from marketdata.simulator.orders import Order, Status
 from marketdata.simulator.sockets import FeedSocket, texts
 
-MAX_TOKENS = 3_000
+INSTRUMENTS, CONNECTIONS = "zerodha.instruments", "zerodha.connections"
+"""How many one connection carries, and how many connections an API key may have."""
 _MODES = ("ltp", "quote", "full")
 # A subscription and its mode come as two messages: the first packet waits for both.
 _SETTLE_S = 0.02
@@ -27,8 +29,9 @@ _SETTLE_S = 0.02
 class KiteClient(Client):
     """One connection with its mode per symbol."""
 
-    def __init__(self, account: str, socket: FeedSocket) -> None:
+    def __init__(self, account: str, socket: FeedSocket, api_key: str) -> None:
         super().__init__(account, socket)
+        self.api_key = api_key
         self.modes: dict[str, str] = {}
         self.unanswered: set[str] = set()  # subscribed, and not yet sent a first packet
 
@@ -44,19 +47,20 @@ class KiteHub(FeedHub[KiteClient]):
     def __init__(self, market: Market, catalogue: Catalogue) -> None:
         super().__init__(market)
         self._catalogue = catalogue
+        market.variants |= {INSTRUMENTS: 3_000, CONNECTIONS: 3}
 
     # --- Connections --------------------------------------------------------------------
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Take one handshake: 403 for a token that is dead or wrong."""
+        """Take one handshake: 403 for a token that is dead or wrong, 429 for one connection too many."""
         account, status = self._admit(request)
         if account is None:
             self._market.counters["handshakes.refused"] += 1
-            return web.Response(status=status, text="Forbidden")
+            return web.Response(status=status, text=HTTPStatus(status).phrase)
         ws = web.WebSocketResponse(autoping=False, compress=False)
         await ws.prepare(request)
         self._market.counters["handshakes.accepted"] += 1
         socket = self.make_socket(ws, request, account.client_id, frame=wire.frames, heartbeat=wire.HEARTBEAT)
-        await self._talk(KiteClient(account.client_id, socket))
+        await self._talk(KiteClient(account.client_id, socket, account.api_key))
         return ws
 
     def _admit(self, request: web.Request) -> tuple[Account | None, int]:
@@ -66,7 +70,10 @@ class KiteHub(FeedHub[KiteClient]):
         if account is None:
             return None, 403
         forbidden = self._market.faults.take("forbid", account.client_id, self.role, self.broker)
-        return (None, int(forbidden.parameters["status"])) if forbidden else (account, 101)
+        if forbidden:
+            return None, int(forbidden.parameters["status"])
+        others = sum(client.api_key == key for client in self._clients)
+        return (account, 101) if others < int(self._market.variants[CONNECTIONS]) else (None, 429)
 
     async def _talk(self, client: KiteClient) -> None:
         self._clients.append(client)
@@ -108,8 +115,9 @@ class KiteHub(FeedHub[KiteClient]):
 
     def _subscribe(self, client: KiteClient, symbols: list[str]) -> None:
         new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in client.modes]
-        if len(client.modes) + len(new) > MAX_TOKENS:
-            self.say(client, f"Maximum of {MAX_TOKENS} instruments can be subscribed on one connection.")
+        most = int(self._market.variants[INSTRUMENTS])
+        if len(client.modes) + len(new) > most:
+            self.say(client, f"Maximum of {most} instruments can be subscribed on one connection.")
             return
         client.modes.update(dict.fromkeys(new, "quote"))
         self.view(client, new)
