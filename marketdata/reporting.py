@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 EVENTS_WAITING_MAX = 1000
 ALERT_FROM = 3
 """The failed attempt in a row from which on a person is told."""
+FAILING, LOGIN = "failing", "login"
+"""Causes of which a person is told once for an account, whatever the words are."""
 
 _ALERTS: Mapping[str, str] = {
     "clock": "No tick can trigger a stop: {}.",
@@ -105,7 +107,7 @@ class FeedReporter:
         elif kind == "failed":
             story.failures += 1
             if story.failures == ALERT_FROM:
-                self._alert(feed, f"The feed failed {ALERT_FROM} times in a row: {detail}")
+                self._alert(feed, f"The feed failed {ALERT_FROM} times in a row: {detail}", FAILING)
         elif kind in _ALERTS:
             self._alert(feed, _ALERTS[kind].format(detail))
         if kind != "failed" or story.failures <= ALERT_FROM:  # it may fail every few seconds all night
@@ -146,7 +148,7 @@ class FeedReporter:
         story.state = state
         if state == ListenerState.LOGIN_NEEDED:
             self._event(report.wanted, "login_needed", report.health.last_error)
-            self._alert(report.wanted, _LOGIN_NEEDED)
+            self._alert(report.wanted, _LOGIN_NEEDED, LOGIN)
         account_id = report.wanted.config.account_id
         body = {"account": account_id, "state": state, "last_error": _error(report), "at": self._clock.time()}
         self._pages.send(report.wanted.user_id, "listener", body)
@@ -175,8 +177,8 @@ class FeedReporter:
             ListenerEvent(account_id=account_id, at=self._now(), kind=kind, detail=dict(told))
         )
 
-    def _alert(self, feed: WantedFeed, text: str) -> None:
-        body = {"account": feed.config.account_id, "text": text, "at": self._clock.time()}
+    def _alert(self, feed: WantedFeed, text: str, cause: str = "") -> None:
+        body = {"account": feed.config.account_id, "cause": cause, "text": text, "at": self._clock.time()}
         self._pages.send(feed.user_id, "alert", body)
 
     def _story(self, feed: WantedFeed) -> _Story:

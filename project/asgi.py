@@ -13,10 +13,12 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from project.access_log import leave_queries_out  # noqa: E402
+from project.webwatch import begin_with_server  # noqa: E402
 from strategies.live.access import SameOrigin  # noqa: E402
 from strategies.live.routing import websocket_urlpatterns  # noqa: E402
 
 leave_queries_out()
+begin_with_server()
 application = ProtocolTypeRouter(
     {
         "http": http,

@@ -79,3 +79,16 @@ def secret_urls(name: str) -> tuple[Secret, ...]:
     """Return the URLs in ``name``, between commas or spaces; a comma inside one stays there."""
     value = os.environ.get(name, "").strip(", \t\n")
     return tuple(Secret(url) for url in _BETWEEN_URLS.split(value) if url)
+
+
+def secret_url(name: str) -> Secret:
+    """Return the http address in ``name``; an empty one when it is not set.
+
+    Raises:
+        ImproperlyConfigured: It is no such address; the text does not say what it is.
+
+    """
+    value = os.environ.get(name, "").strip()
+    if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+        raise ImproperlyConfigured(f"{name}: expected http:// or https:// and a host")
+    return Secret(value)

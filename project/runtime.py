@@ -40,7 +40,9 @@ from marketdata.reporting import FeedReporter
 from marketdata.sessionlocks import session_locks
 from marketdata.wanted import WantedFeed, read_calendar
 from project.crew import HouseCrew
+from project.deadman import DeadMan
 from project.exchanges import Exchanges
+from project.lookout import Lookout
 from project.metrics.listeners import WorkerMetrics
 from project.metrics.telemetry import Address, Telemetry
 from project.status import StatusWriter, worker_status
@@ -173,6 +175,7 @@ class House:
         self.engine.use_gate(self.processor.gate)
         hooks = Hooks(self.engine, self.processor.gate, self._reporter, clock)
         self._contracts = ContractNews(announcer, clock)
+        self._lookout = Lookout(announcer, clock, lambda: self.processor.gate.calendar, at_work)
         self._exchanges = Exchanges(self.engine, self.processor.gate, hooks, clock)
         self.manager = ListenerManager(
             self.processor, hooks=hooks, database=self._database, clock=clock, owned=at_work
@@ -218,7 +221,11 @@ class House:
             self._forever("publications", self._publisher.run),
             self._forever("calendar", self._keep_calendar),
             self._forever("reports", lambda: self._keep_reporting(on_report)),
+            self._forever("lookout", self._lookout.run),
         ]
+        if settings.DEADMAN_URL:
+            dead_man = DeadMan(settings.DEADMAN_URL, self._lookout.is_well, self._clock)
+            outlets.append(self._forever("dead-man ping", dead_man.run))
         if settings.REDIS_URL:
             outlets.append(
                 self._forever("hints", lambda: listen(settings.REDIS_URL, self._look, self._clock))
@@ -345,6 +352,7 @@ class House:
             logger.exception("could not give the leases back: they run out by themselves")
         await asyncio.gather(self._status.close(), self._publisher.close(), close_cache())
         self._notifier.close()
+        self._lookout.close()
         for thread in (self._database, self._reports, self._leases):
             thread.close()
 

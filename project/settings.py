@@ -49,6 +49,8 @@ METRICS_AT = environment.listening_at("METRICS_PORT")
 LIVE_TRADING = env.bool("LIVE_TRADING", default=False)
 # Where alerts go besides the live page, as apprise writes it. Most hold a token.
 ALERT_URLS = environment.secret_urls("ALERT_URLS")
+# Requested each minute while every stop is protected. Whoever knows it can keep it quiet.
+DEADMAN_URL = environment.secret_url("DEADMAN_URL")
 
 # By broker, by role. A broker whose endpoints are all on loopback is a simulator.
 BROKER_ENDPOINTS = {

@@ -38,6 +38,7 @@ def commit_alert(
     exit_id: int | None = None,
     account_id: int | None = None,
     urgency: str = Alert.Urgency.URGENT,
+    cause: str = "",
 ) -> Alert | None:
     """Insert an alert; the caller holds the transaction, and announces it.
 
@@ -50,12 +51,13 @@ def commit_alert(
         exit_id: The exit it is about; ``close_alerts`` ends it with its cause.
         account_id: The account it is about, where there is no strategy.
         urgency: ``urgent`` is repeated until acknowledged or closed, ``info`` told once.
+        cause: What makes it the same as another, where its words may differ; without it, they do.
 
     Returns:
         The alert; None when the same is open already.
 
     """
-    cause = _cause(kind, strategy_id, exit_id, account_id, text)
+    cause = cause_of(kind, cause or text, strategy_id=strategy_id, exit_id=exit_id, account_id=account_id)
     if urgency == Alert.Urgency.INFO:
         same = Alert.objects.filter(user=user_id, cause=cause, closed_at=None)
         same.filter(created_at__lt=at - AGAIN_AFTER).update(closed_at=at, due_at=None)
@@ -113,6 +115,19 @@ def announce(alert: Alert, announcer: Announcer) -> None:
     transaction.on_commit(lambda: announcer.tell(alert.user_id, "alert", body), robust=True)
 
 
+def cause_of(
+    kind: str,
+    words: str,
+    *,
+    strategy_id: int | None = None,
+    exit_id: int | None = None,
+    account_id: int | None = None,
+) -> str:
+    """Return ``Alert.cause``: the same for alerts of which a user needs only one."""
+    parts = (kind, strategy_id, exit_id, account_id, words)
+    return hashlib.sha256("\0".join(map(repr, parts)).encode()).hexdigest()
+
+
 def alert_body(alert: Alert) -> dict[str, Any]:
     """Return an alert as pages are told of it; ``id`` and ``repeat`` tell one telling from another."""
     return {
@@ -150,7 +165,3 @@ def _subject(strategy_id: int | None, account_id: int | None) -> tuple[Strategy 
         strategy = Strategy.objects.select_related("account", "instrument").get(pk=strategy_id)
         return strategy, strategy.account
     return None, None if account_id is None else BrokerAccount.objects.get(pk=account_id)
-
-
-def _cause(*parts: object) -> str:
-    return hashlib.sha256("\0".join(map(repr, parts)).encode()).hexdigest()

@@ -14,7 +14,7 @@ from strategies.alerts import alert_body, close_open, commit_alert
 from strategies.models import Alert
 from strategies.notifying import Notifier
 
-_KIND = "feed"
+KIND = "feed"
 
 
 class FeedPages:
@@ -38,14 +38,15 @@ def _commit(user_id: int, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     with transaction.atomic():
         alert = commit_alert(
             user_id=user_id,
-            kind=_KIND,
+            kind=KIND,
             text=body["text"],
             at=datetime.fromtimestamp(body["at"], UTC),
             account_id=body["account"],
+            cause=str(body.get("cause", "")),
             urgency=Alert.Urgency.INFO,  # a token dies each morning: the page stays red, the phone does not
         )
         return None if alert is None else alert_body(alert)
 
 
 def _close(body: Mapping[str, Any]) -> None:
-    close_open(datetime.fromtimestamp(body["at"], UTC), (_KIND,), account=body["account"])
+    close_open(datetime.fromtimestamp(body["at"], UTC), (KIND,), account=body["account"])

@@ -31,6 +31,9 @@ _HEADLINES = {
     "budget": "order limit",
     "feed": "feed trouble",
     "not_armed": "the stop is not watched",
+    "unprotected": "not protected",
+    "login_due": "log in today",
+    "no_listeners": "the listeners do not run",
 }
 
 

@@ -42,6 +42,7 @@ VARIABLES = {
     "LTP_TTL_S": "30",
     "METRICS_PORT": "",
     "ALERT_URLS": "",
+    "DEADMAN_URL": "",
     "HEALTH_TOKEN": "tests-health-token",
     "LIVE_TRADING": "0",
     "SIMULATOR_CONTROL": f"http://{_NOWHERE}",

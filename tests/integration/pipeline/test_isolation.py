@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,12 +27,13 @@ from marketdata.listening import restart_listening
 from marketdata.manager import ListenerManager
 from marketdata.models import BrokerAccount, Instrument, Subscription
 from marketdata.simulator.control import SimulatorControl
-from tests.support.simulator import RunningSimulator
+from tests.support.simulator import RunningSimulator, start_simulator
 from tests.support.waiting import eventually_async
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 Instruments = Mapping[str, Instrument]
 OURS, THEIRS = "NSE:SBIN", "NSE:TCS"
+numbers = itertools.count(1)  # the simulator outlives a test: each has accounts of its own
 TICKS, GAP_S = 100, 0.02
 FLOOR_S, RATIO, WORST_S = 0.05, 5, 1.0
 """A machine that does other work beside is slow now and then; a neighbour that is waited for costs seconds."""
@@ -91,14 +93,19 @@ def watching(broker: str, control: SimulatorControl, name: str, instrument: Inst
     return account
 
 
-def listed(broker: str, symbol: str) -> Instrument:
-    """The contract as the broker itself lists it."""
+@functools.cache
+def token(broker: str, symbol: str) -> str:
+    """Return the contract's token as the broker itself lists it."""
     source = registry.adapter(broker).instruments
     lines = source.download(None).splitlines(keepends=True)
     [found] = [one for one in source.contracts(lines) if f"{one.exchange}:{one.tradingsymbol}" == symbol]
-    return Instrument.objects.create(
-        broker=broker, exchange=found.exchange, tradingsymbol=found.tradingsymbol, token=found.token
-    )
+    return found.token
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSimulator]:
+    with start_simulator(tmp_path_factory.mktemp("simulator")) as simulator:
+        yield simulator
 
 
 @pytest.fixture(params=registry.BROKERS)
@@ -108,28 +115,37 @@ def neighbours_broker(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def street(
-    simulator: RunningSimulator, settings: Settings, instruments: Instruments, neighbours_broker: str
+    running: RunningSimulator, settings: Settings, instruments: Instruments, neighbours_broker: str
 ) -> AsyncIterator[Street]:
     settings.BROKER_ENDPOINTS = {
-        name: {role: simulator.env[end.variable] for role, end in registry.endpoints(name).items()}
+        name: {role: running.env[end.variable] for role, end in registry.endpoints(name).items()}
         for name in registry.BROKERS
     }
 
     def rows() -> tuple[BrokerAccount, BrokerAccount]:
-        their_instrument = listed(neighbours_broker, THEIRS)
+        exchange, _, name = THEIRS.partition(":")
+        theirs = Instrument.objects.create(
+            broker=neighbours_broker,
+            exchange=exchange,
+            tradingsymbol=name,
+            token=token(neighbours_broker, THEIRS),
+        )
+        number = next(numbers)
         return (
-            watching("zerodha", simulator.control, "ours", instruments[OURS]),
-            watching(neighbours_broker, simulator.control, "theirs", their_instrument),
+            watching("zerodha", running.control, f"ours{number}", instruments[OURS]),
+            watching(neighbours_broker, running.control, f"theirs{number}", theirs),
         )
 
     ours, theirs = await sync_to_async(rows)()
     database, pipeline = DatabaseThread("test-isolation"), Pipeline()
     manager = ListenerManager(pipeline, database=database)
     task = asyncio.create_task(manager.run())
-    built = Street(simulator.control, pipeline, manager, ours, theirs)
+    control = running.control
+    built = Street(control, pipeline, manager, ours, theirs)
     await eventually_async(lambda: built.state(ours) == built.state(theirs) == "connected", 20)
-    await eventually_async(lambda: len(built.control.subscriptions()) == 2)
+    await eventually_async(lambda: len(control.subscriptions()) == 2)
     yield built
+    control.clear_faults()
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -139,13 +155,13 @@ async def street(
 async def reconnect_storm(street: Street) -> None:
     """Cut them off again and again, as soon as they are back."""
     while True:
-        await asyncio.to_thread(street.control.drop, "THEIRS")
+        await asyncio.to_thread(street.control.drop, street.theirs.client_id)
         await asyncio.sleep(0.05)
 
 
 async def token_death(street: Street) -> None:
     """Let their login die; every two tenths of a second somebody asks for a restart all the same."""
-    await asyncio.to_thread(street.control.kill_token, "THEIRS", drop=True)
+    await asyncio.to_thread(street.control.kill_token, street.theirs.client_id, drop=True)
     while True:
         await sync_to_async(restart_listening)([street.theirs.pk], by="test")
         street.manager.hint()
@@ -156,14 +172,16 @@ async def poison_frames(street: Street) -> None:
     """Send them frames that nobody can read, a hundred a second."""
     kinds = itertools.cycle(("truncated", "unknown", "garbage"))
     while True:
-        await asyncio.to_thread(street.control.call, "malformed", account="THEIRS", kind=next(kinds))
+        await asyncio.to_thread(
+            street.control.call, "malformed", account=street.theirs.client_id, kind=next(kinds)
+        )
         await asyncio.sleep(0.01)
 
 
 async def refused_handshakes(street: Street) -> None:
     """Answer every handshake of theirs with a refusal."""
-    street.control.fault("forbid", account="THEIRS", operation="feed", seconds=600)
-    await asyncio.to_thread(street.control.drop, "THEIRS")
+    street.control.fault("forbid", account=street.theirs.client_id, operation="feed", seconds=600)
+    await asyncio.to_thread(street.control.drop, street.theirs.client_id)
     await asyncio.Event().wait()
 
 
