@@ -143,7 +143,7 @@ class BrokerAccountAdmin(ListenerActions):
                 "description": "Stored encrypted and never shown again. Leave a box empty to keep what is stored.",
             },
         ),
-        ("Orders", {"fields": ("live", "paper", "never_resend")}),
+        ("Orders", {"fields": ("live", "paper", "never_resend", "exit_after_gap")}),
         ("Listener", {"fields": ("desired_state", "state", "generation")}),
     )
 

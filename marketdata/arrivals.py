@@ -9,19 +9,17 @@ FIRST_TICK_S = 5.0
 
 
 class Arrivals:
-    """Instruments whose first price on the present connection is still to come. Monotonic seconds."""
+    """Instruments whose first price on their present connection is still to come. Monotonic seconds."""
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
         self._again: dict[str, float] = {}  # asked for a second time, and when
 
-    def begin(self, symbols: Iterable[str], now: float) -> None:
-        """Start with a connection that was asked for ``symbols``."""
-        self._since, self._again = dict.fromkeys(symbols, now), {}
-
     def expect(self, symbols: Iterable[str], now: float) -> None:
-        """Wait for more, which were just added to the connection."""
-        self._since.update(dict.fromkeys(symbols, now))
+        """Wait for what a connection was just asked for."""
+        for symbol in symbols:
+            self._since[symbol] = now
+            self._again.pop(symbol, None)
 
     def forget(self, symbols: Iterable[str]) -> None:
         """Wait for these no more: they have come, or are wanted no longer."""

@@ -61,6 +61,7 @@ class Connections:
         self._homes: dict[str, int] = {}
         self._is_running = False
         self._is_whole = False  # as was told last
+        self._renewed: set[int] = set()
         self._listeners = {0: self._build(0)}
 
     def wire_token(self, token: str) -> WireToken:
@@ -133,6 +134,11 @@ class Connections:
         await asyncio.gather(*(listener.disconnect() for listener in closed))
         self._tell_whole()  # the one that was away may be among the closed
 
+    def take_renewed(self) -> set[str]:
+        """Return what is on the connections that were made since this was asked last."""
+        renewed, self._renewed = self._renewed, set()
+        return {symbol for symbol, number in self._homes.items() if number in renewed}
+
     # --- how they are ---------------------------------------------------------------------
 
     @property
@@ -150,6 +156,7 @@ class Connections:
         listener = build(self._user_id, self._config, **self._parts, hears_orders=number == 0)
         for event in _PASSED_ON if number else (*_PASSED_ON, "on_order_update"):
             listener.register_callback(event, partial(self._callbacks.emit, event))
+        listener.register_callback("on_connect", lambda: self._renewed.add(number))
         listener.register_callback("on_connect", self._tell_whole)
         listener.register_callback("on_disconnect", self._tell_broken)
         return listener

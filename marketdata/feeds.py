@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 RETRY_S = 2.0
 LOOK_S = 2.0
 """Between two looks at whether every instrument answers."""
+BLIND_S = 5.0
+"""With the feed down and no quote for so long, failed ones are told: one alone may be one too many in a second."""
+ANEW_S = 300.0
+"""A connection on which everything armed is silent is made anew, at most once in so long."""
 NAMED = 3
 """So many instruments are named in one text; of the others, how many."""
 
@@ -102,6 +106,7 @@ class AccountFeed:
         self._running: WantedFeed | None = None  # what the listener was last brought to
         self._changed = asyncio.Event()
         self._liveness = Liveness(clock)
+        self._anew_at = float("-inf")
         self._silent: dict[str, str] = {}  # what was told to bring nothing, and still does not
         self._fit = Fit()  # what the listener was last asked to carry
         self._told: dict[str, str] = {}
@@ -134,7 +139,7 @@ class AccountFeed:
             or liveness.clock_trouble()
             or in_short(self._silent),
             self._rate.per_second(self._clock.monotonic()),
-            liveness.quote_age_s,
+            None if liveness.quote_age_s == float("inf") else liveness.quote_age_s,
             tuple(liveness.stale(_armed(self._wanted))),
             liveness.unseen(_armed(self._running)) if health.is_connected else {},
         )
@@ -247,7 +252,7 @@ class AccountFeed:
 
     def _on_connect(self) -> None:
         self._note("connected", "")
-        self._liveness.connected(self._fit.modes)
+        self._liveness.connected(self._listener.take_renewed() if self._listener else ())
         self._quoting.ask_for_all()
 
     def _on_disconnect(self, error: Exception | None) -> None:
@@ -270,8 +275,10 @@ class AccountFeed:
 
     def _quoted(self, error: Exception | None) -> None:
         """Tell when neither the feed nor quotes show a price: once, until either does."""
-        is_blind = error is not None and self._liveness.is_dead and bool(_armed(self._wanted))
-        self._note_new("blind", str(error) if is_blind else "", key="blind")
+        if error is None:
+            self._note_new("blind", "")
+        elif self._liveness.is_dead and self._liveness.quote_age_s > BLIND_S and _armed(self._wanted):
+            self._note_new("blind", str(error), key="blind")
 
     async def _look_for_silence(self) -> None:
         """Subscribe again to what has not answered, once; tell of what stays silent although it should not."""
@@ -286,6 +293,15 @@ class AccountFeed:
         before, self._silent = self._silent, self._liveness.silent(_armed(self._running))
         if new := {symbol: why for symbol, why in self._silent.items() if symbol not in before}:
             self._note("silent", in_short(new))
+        if self._silent and self._silent.keys() == _armed(self._running):
+            await self._connect_anew(listener)
+
+    async def _connect_anew(self, listener: Connections) -> None:
+        now = self._clock.monotonic()
+        if now - self._anew_at >= ANEW_S:
+            self._anew_at = now
+            logger.warning("account %s: nothing armed ticks: connecting anew", self._wanted.config.account_id)
+            await listener.reconnect()
 
     def _expect(self, listener: Connections, symbols: Collection[str]) -> None:
         if listener.is_connected:

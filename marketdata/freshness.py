@@ -26,24 +26,26 @@ class Freshness:
     """When each symbol was last judged, by a tick or by a quote. All times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._ticks: dict[str, tuple[float, int]] = {}  # when, and its price in units
+        self._ticked: dict[str, float] = {}  # when a tick last could trigger
+        self._last: dict[str, tuple[float, int]] = {}  # the last tick, whether it could or not: when, units
         self._quotes: dict[str, float] = {}
         self._moved: dict[str, float] = {}  # since when quotes tell another price than the last tick
         self._ticked_at = _NEVER
-        self.quoted_at: float | None = None
+        self.quoted_at = _NEVER
 
-    def begin(self) -> None:
-        """Start with a new connection: nothing is known against it yet."""
-        self._moved.clear()
+    def begin(self, symbols: Iterable[str]) -> None:
+        """Start with a new connection of ``symbols``: nothing is known against it yet."""
+        for symbol in symbols:
+            self._moved.pop(symbol, None)
 
     def by_ticks(self, judged: Sequence[tuple[Tick, Decision]], now: float) -> None:
         """Take what the gate said: only a price that may trigger is evidence."""
         for tick, decision in judged:
+            self._last[tick.symbol] = (now, tick.price)
             if decision.is_actionable:
-                self._ticks[tick.symbol] = (now, tick.price)
-                self._ticked_at = now
-                if self._moved:
-                    self._moved.pop(tick.symbol, None)
+                self._ticked[tick.symbol] = self._ticked_at = now
+            if self._moved:
+                self._moved.pop(tick.symbol, None)
 
     def by_quotes(self, prices: Mapping[str, int], now: float) -> None:
         """Take the prices (units) of the symbols that were judged by being asked for."""
@@ -52,13 +54,13 @@ class Freshness:
         self.quoted_at = now
         for symbol, price in prices.items():
             self._quotes[symbol] = now
-            ticked_at, ticked = self._ticks.get(symbol, (now, price))
-            if now - ticked_at >= FEED_QUIET_S and _is_another(price, ticked):
+            told_at, told = self._last.get(symbol, (now, price))
+            if now - told_at >= FEED_QUIET_S and _is_another(price, told):
                 self._moved.setdefault(symbol, now)
 
     def age_s(self, symbol: str, now: float) -> float:
         """Return how long ago a symbol was last judged; infinite: never."""
-        return now - max(self._ticks.get(symbol, (_NEVER, 0))[0], self._quotes.get(symbol, _NEVER))
+        return now - max(self._ticked.get(symbol, _NEVER), self._quotes.get(symbol, _NEVER))
 
     def due(
         self, symbols: Iterable[str], now: float, *, is_dead: bool, in_doubt: Container[str] = ()
@@ -81,9 +83,9 @@ class Freshness:
         }
 
     def left_behind(self, now: float) -> dict[str, float]:
-        """Return the symbols whose price moves, by quotes, and how long no fresh tick has come of them."""
+        """Return the symbols whose price moves, by quotes, and how long no tick has come of them."""
         return {
-            symbol: now - self._ticks[symbol][0]
+            symbol: now - self._last[symbol][0]
             for symbol, since in self._moved.items()
             if now - since >= GRACE_S
         }

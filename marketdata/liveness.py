@@ -23,19 +23,23 @@ class Liveness:
         self._arrivals = Arrivals()
         self._stamps = StampWatch()
         self._dead_since: float | None = clock.monotonic()
+        self._is_connected = False
         self._asked_again: set[str] = set()  # of what has ticked before
 
     # --- what happens -------------------------------------------------------------------
 
     def connected(self, symbols: Iterable[str]) -> None:
-        """Note a new connection that was asked for ``symbols``; until the first price it counts as dead."""
-        self._freshness.begin()
-        self._arrivals.begin(symbols, self._clock.monotonic())
+        """Note that all is connected, ``symbols`` anew; until the first price it counts as dead."""
+        self._is_connected = True
+        symbols = list(symbols)
+        self._freshness.begin(symbols)
+        self._arrivals.expect(symbols, self._clock.monotonic())
 
     def disconnected(self) -> None:
+        """Note that it is connected no more, or not all of it."""
+        self._is_connected = False
         if self._dead_since is None:
             self._dead_since = self._clock.monotonic()
-        self._arrivals.begin((), 0.0)
 
     def expect(self, symbols: Iterable[str]) -> None:
         """Note what was added to the connection."""
@@ -48,7 +52,8 @@ class Liveness:
     def by_ticks(self, judged: Sequence[tuple[Tick, Decision]]) -> None:
         """Note what a message brought, and what the gate said of it."""
         now = self._clock.monotonic()
-        self._dead_since = None
+        if self._is_connected:
+            self._dead_since = None
         self._arrivals.forget(tick.symbol for tick, _ in judged)
         self._freshness.by_ticks(judged, now)
         self._stamps.note(judged, now)
@@ -61,14 +66,13 @@ class Liveness:
 
     @property
     def is_dead(self) -> bool:
-        """Not connected, or connected and nothing has come yet."""
+        """Not all connected, or connected and nothing has come yet: what ticks all the same is not asked for."""
         return self._dead_since is not None
 
     @property
-    def quote_age_s(self) -> float | None:
-        """Seconds since anything armed was last judged by quotes."""
-        quoted_at = self._freshness.quoted_at
-        return None if quoted_at is None else self._clock.monotonic() - quoted_at
+    def quote_age_s(self) -> float:
+        """Seconds since anything armed was last judged by quotes; infinite: never."""
+        return self._clock.monotonic() - self._freshness.quoted_at
 
     def due(self, armed: Collection[str]) -> set[str]:
         """Return which armed instruments have to be asked for now."""
@@ -95,7 +99,7 @@ class Liveness:
         }
         found.update(
             {
-                symbol: f"no fresh tick for {seconds:.0f} s while its price moved"
+                symbol: f"no tick for {seconds:.0f} s while its price moved"
                 for symbol, seconds in behind.items()
             }
         )

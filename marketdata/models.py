@@ -41,6 +41,13 @@ class BrokerAccount(models.Model):
         default=False,
         help_text="After a lost reply never send the order again, however sure it is that it did not arrive.",
     )
+    exit_after_gap = models.BooleanField(
+        default=False,
+        help_text=(
+            "When a price went through a stop and came back while it could not be seen: exit all the same. "
+            "Otherwise you are told, and the stop stays armed."
+        ),
+    )
     desired_state = models.CharField(max_length=8, choices=DesiredState, default=DesiredState.STOPPED)
     generation = models.PositiveBigIntegerField(default=0, help_text="Raised to ask for a restart.")
 

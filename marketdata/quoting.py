@@ -17,7 +17,7 @@ LOOK_S = 0.5
 """Between two looks at whether something has to be asked for."""
 SPACING_S = 1.1
 """Between the beginnings of two requests."""
-IN_VAIN_S = 5.0
+IN_VAIN_S = 3.0
 """The same after an answer by which nothing could be judged, as while the exchange sleeps."""
 LOGGED_OUT_S = 60.0
 """The same after the broker has refused the login: only another one helps."""

@@ -110,7 +110,7 @@ class Hooks:
             armed, account_id
         ):
             return {}  # nothing armed, or nothing that may trigger before the open
-        return await self._engine.judge_by_quotes(user_id, account_id, symbols)
+        return await self._engine.judge_by_quotes(user_id, account_id, symbols, is_gap=is_gap)
 
     def _is_morning(self, symbols: Collection[str], account_id: int) -> bool:
         """Once a minute before the open: nothing triggers, but yesterday's close may have another scale."""

@@ -13,7 +13,7 @@ from marketdata.admin import ReadOnly
 from strategies import alerts, services
 from strategies.live.entry import refuse_passed_stop
 from strategies.live.forms import StrategyForm
-from strategies.models import Alert, AlertDelivery, Exit, ExitOrder, Strategy, StrategyEvent
+from strategies.models import Alert, AlertDelivery, Exit, ExitOrder, SeenRange, Strategy, StrategyEvent
 from strategies.reporting import plain
 from strategies.services import StrategyError
 
@@ -224,3 +224,11 @@ class AlertDeliveryAdmin(ReadOnly):
     list_select_related = ("alert",)
     search_fields = ("channel", "error", "alert__text")
     ordering = ("-pk",)
+
+
+@admin.register(SeenRange)
+class SeenRangeAdmin(ReadOnly):
+    list_display = ("strategy", "epoch", "low", "high", "at")
+    list_select_related = ("strategy__instrument",)
+    search_fields = ("strategy__name",)
+    ordering = ("-at",)

@@ -22,6 +22,8 @@ from strategies.accounts import AccountDesks
 from strategies.arming import armed_stops
 from strategies.crosscheck import CrossCheck
 from strategies.domain.events import Seen
+from strategies.gapnews import GapNews
+from strategies.gaps import GapWatch
 from strategies.journal import Journal
 from strategies.monitor import StopLossMonitor
 from strategies.opening import Opener
@@ -87,6 +89,7 @@ class ExitEngine:
             on_doubt=self.checks.doubt,
             on_closed=self.checks.closed,
         )
+        self._gaps = GapWatch(self._shop, GapNews(journal.announcer, clock), self.monitor.on_crossed)
         self._unarmed = UnarmedNews(clock)
         self._workers: dict[int, tuple[ExitWorker, asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,6 +116,7 @@ class ExitEngine:
         # A permit that was asked for must not be left behind without its order: nobody would know.
         await self._while(lambda: bool(self._shop.permitting), PERMIT_S)
         tasks = [*(task for _, task in self._workers.values()), *self._tasks, *self.checks.cancel()]
+        tasks += self._gaps.cancel()
         tasks += [*self._opener.cancel(), *self._watchman.cancel()]
         for task in tasks:
             task.cancel()
@@ -128,6 +132,7 @@ class ExitEngine:
         """Let go of users that are no longer owned; when it returns, nothing more is sent for them."""
         for user_id in users:
             self.monitor.disarm_user(user_id)
+        self._gaps.forget(users)
         dropped = [(w, task) for w, task in self._workers.values() if w.user_id in users]
         for worker, task in dropped:
             worker.forbid()
@@ -165,7 +170,9 @@ class ExitEngine:
         self._calendar = lambda: gate.calendar
         self.admits = lambda quote: gate.admits(quote, self._clock.time())
 
-    async def _judge_quotes(self, user_id: int, quotes: Mapping[str, Quote]) -> Mapping[str, int]:
+    async def _judge_quotes(
+        self, user_id: int, quotes: Mapping[str, Quote], *, is_gap: bool = False
+    ) -> Mapping[str, int]:
         now = self._clock.time()
         if rescaled := self.scales.found(quotes, now, self._calendar()):
             for one in rescaled:
@@ -176,10 +183,11 @@ class ExitEngine:
             symbol: quote for symbol, quote in quotes.items() if quote.price > 0 and self.admits(quote)
         }
         self.monitor.on_quotes(user_id, admitted, now)
+        self._gaps.look(self.monitor.stops(user_id, admitted), admitted, now, is_gap=is_gap)
         return {symbol: quote.price for symbol, quote in admitted.items()}
 
     async def judge_by_quotes(
-        self, user_id: int, account_id: int, symbols: Collection[str] | None = None
+        self, user_id: int, account_id: int, symbols: Collection[str] | None = None, *, is_gap: bool = True
     ) -> Mapping[str, int]:
         """Judge the armed instruments of a feed, or only ``symbols`` of them, by prices that are asked for.
 
@@ -187,6 +195,7 @@ class ExitEngine:
             user_id: Whose stops.
             account_id: Whom to ask.
             symbols: Which; None: all that the account's feed is to carry.
+            is_gap: They were out of sight before: a stop that was crossed meanwhile is looked for.
 
         Returns:
             The prices (units) of the symbols that were judged: those quoted, at a price that may trigger.
@@ -201,7 +210,7 @@ class ExitEngine:
         if not armed:
             return {}
         desk = await self._shop.desk(account_id, user_id)
-        return await self._judge_quotes(user_id, await desk.watch(armed))
+        return await self._judge_quotes(user_id, await desk.watch(armed), is_gap=is_gap)
 
     # --- keeping up with the database ---------------------------------------------------
 

@@ -144,6 +144,19 @@ class ExitOrder(models.Model):
         return f"{self.tag}: {self.state}"
 
 
+class SeenRange(models.Model):
+    """How far the price had been that day when it was last seen, for one arming of a strategy."""
+
+    strategy = models.OneToOneField(Strategy, models.CASCADE, related_name="seen_range")
+    epoch = models.PositiveIntegerField()
+    low = PriceField()
+    high = PriceField()
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.strategy} {self.epoch}: {self.low} to {self.high}"
+
+
 class StrategyEvent(models.Model):
     """Something that happened to a strategy. Append-only."""
 

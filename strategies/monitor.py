@@ -19,11 +19,12 @@ from marketdata.clock import SystemClock
 from marketdata.domain.clock import Clock
 from marketdata.domain.gate import AFTER_CLOSE, OUTSIDE_BAND, Decision
 from marketdata.domain.orders import Quote
-from marketdata.domain.prices import to_units
+from marketdata.domain.prices import to_rupees, to_units
 from marketdata.domain.ticks import Tick
 from marketdata.singletons import Singleton
 from strategies.domain.breaches import Breach, by_urgency
 from strategies.domain.freaks import Doubt, band_percent, is_same_print
+from strategies.domain.gaps import Crossing
 from strategies.domain.questions import Closed, Dispute, Doubted
 from strategies.domain.rules import Memory
 from strategies.domain.stops import Stop, StopBook
@@ -184,6 +185,28 @@ class StopLossMonitor:
                 watch.held.is_disproved = True
             tick = Tick(symbol, quote.price, received_at, quote.exchange_time)
             self._judge(watch.book, tick, source="quote")
+        self._hand_over()
+
+    def stops(self, user_id: int, symbols: Iterable[str]) -> list[Stop]:
+        """Return a user's armed stops on these instruments."""
+        watches = self._watches.get(user_id, {})
+        return [
+            stop
+            for symbol in symbols
+            if (watch := watches.get(symbol)) is not None
+            for stop in watch.book.stops()
+        ]
+
+    def on_crossed(self, found: Crossing) -> None:
+        """Hand over a stop that was crossed unseen, if it is still armed as it was then."""
+        stop = self._homes.get(found.stop.strategy_id)
+        if stop is None or stop.epoch != found.stop.epoch:
+            return
+        self.disarm(stop.strategy_id)
+        self._handed_over[stop.strategy_id] = (stop.epoch, stop.user_id)
+        told = {"back_at": str(to_rupees(found.price)), "last_seen_at": found.since}
+        stamps = (found.until, None, "gap", self._clock.time())
+        self._found.append(Breach(stop, found.reason, found.extreme, *stamps, told))
         self._hand_over()
 
     def on_refused(self, user_id: int, refused: Sequence[tuple[Tick, Decision]], feed: int = 0) -> None:

@@ -27,6 +27,7 @@ _HEADLINES = {
     "expires_next": "the contract is about to expire",
     "expires_now": "the contract is about to expire",
     "suspended": "suspended: the stop is off",
+    "crossed_unseen": "the price went through the stop unseen",
     "closed_beyond": "the market closed beyond the stop",
     "budget": "order limit",
     "feed": "feed trouble",

@@ -68,6 +68,10 @@ class StopBook:
         armed = self._armed.get(strategy_id)
         return armed.stop if armed else None
 
+    def stops(self) -> list[Stop]:
+        """Return every armed stop."""
+        return [armed.stop for armed in self._armed.values()]
+
     def arm(self, stop: Stop) -> None:
         """Arm ``stop``; an earlier one of the same strategy is replaced."""
         bounds = stop.bounds

@@ -65,6 +65,7 @@ _EVENTS = {
     "expires_next": "The contract expires on the next trading day",
     "expires_now": "The contract expires within the half hour",
     "suspended": "Suspended: the stop is off until you start it again",
+    "crossed_unseen": "The price went through the stop and back while it could not be seen",
     "closed_beyond": "The market closed beyond the stop: the next session decides",
 }
 _DETAILS = ("side", "quantity", "filled", "price", "stop", "stop_loss", "from", "to", "average_price", "tag")
@@ -81,6 +82,7 @@ _BAD_EVENTS = frozenset(
         "silent",
         "blind",
         "clock",
+        "crossed_unseen",
         "expired",
         "suspended",
     }

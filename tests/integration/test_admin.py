@@ -21,7 +21,8 @@ from strategies.models import Strategy
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 Instruments = Mapping[str, Instrument]
 READ_ONLY = {
-    "InstrumentList", "ClosingPrice", "Listener", "ListenerEvent", "Lease", "Worker", "Exit", "ExitOrder", "StrategyEvent", "Alert",
+    "InstrumentList", "ClosingPrice",
+    "SeenRange", "Listener", "ListenerEvent", "Lease", "Worker", "Exit", "ExitOrder", "StrategyEvent", "Alert",
     "AlertDelivery",
 }  # fmt: skip
 

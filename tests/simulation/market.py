@@ -24,7 +24,7 @@ class Instrument:
     def quote(self, at: float) -> Quote:
         sellers_only, buyers_only = self.locked is Side.SELL, self.locked is Side.BUY
         return Quote(
-            self.symbol, self.price, int(at), self.price, self.price,
+            self.symbol, self.price, int(at),
             bid=0 if sellers_only else self.price - TICK, ask=0 if buyers_only else self.price + TICK,
             lower=BASE - BAND, upper=BASE + BAND,
         )  # fmt: skip

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from marketdata.domain.sessions import Calendar
 from marketdata.models import BrokerAccount, ListenerEvent
 from project.protection import protection
-from strategies.models import Alert, Strategy
+from strategies.models import Alert, SeenRange, Strategy
 from tests.support.processes import Process, manage
 from tests.support.simulator import RunningSimulator
 from tests.support.trader import AT_DHAN, AT_ZERODHA, INFY, Trader
@@ -115,7 +116,7 @@ def test_one_instrument_that_falls_silent_while_it_moves_is_named_and_still_sold
     trader.fault("mute", symbol=INFY, seconds=90)
     trader.control.play(SBIN, [f"80{n % 10}.00" for n in range(160)], gap_s=0.5, wait=False)
     trader.control.set_price(INFY, "1502")
-    reason = f"{INFY}: no fresh tick for"
+    reason = f"{INFY}: no tick for"
     eventually(lambda: any(reason in why for why in why_unprotected(trader)), 30)
     eventually(lambda: reason in alerts(trader) and "while its price moved" in alerts(trader), 10)
     assert not any(SBIN in why for why in why_unprotected(trader))
@@ -176,3 +177,23 @@ def test_a_dead_token_is_tried_no_more_and_said_and_a_new_one_resumes(
     assert trader.control.counters().get("handshakes.refused", 0) - refused <= 3
     trader.control.set_price(INFY, "1489")
     eventually(lambda: is_closed(strategy), 20)
+
+
+@pytest.mark.parametrize("is_out", [False, True], ids=["told", "sold"])
+def test_a_price_that_went_through_and_came_back_while_nobody_was_there(
+    trader: Trader, listeners: Listeners, *, is_out: bool
+) -> None:
+    BrokerAccount.objects.update(exit_after_gap=is_out)
+    strategy = trader.arm(quantity=65, stop="1490")
+    first = listeners()
+    eventually(lambda: SeenRange.objects.filter(strategy=strategy).exists(), 30)
+    first.kill()
+    lowest = min(Decimal(trader.control.instrument(INFY)["low"]), Decimal(1490)) - 5
+    for price in (lowest, "1500"):
+        trader.control.set_price(INFY, price)
+    listeners()
+    eventually(lambda: f"traded at {lowest:.2f}, through the stop" in alerts(trader), 30)
+    if is_out:
+        eventually(lambda: is_closed(strategy), 20)
+    assert [row["filled"] for row in trader.sent()] == ([65] if is_out else [])
+    assert is_closed(strategy) is is_out

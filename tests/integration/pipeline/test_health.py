@@ -208,8 +208,8 @@ class TestDegraded:
                 "the feed of Test is not connected; its stops are not checked",
             ),
             (
-                {"unseen": {"NSE:INFY": "no fresh tick for 34 s while its price moved"}},
-                "NSE:INFY: no fresh tick for 34 s while its price moved",
+                {"unseen": {"NSE:INFY": "no tick for 34 s while its price moved"}},
+                "NSE:INFY: no tick for 34 s while its price moved",
             ),
             ({"state": "login_needed"}, "log in again at the broker of Test"),
             ({"last_tick_at": None}, "prices have stopped coming"),

@@ -32,7 +32,7 @@ class Engine:
         self.log.append("reconcile")
 
     async def judge_by_quotes(
-        self, user_id: int, account_id: int, symbols: Collection[str] | None
+        self, user_id: int, account_id: int, symbols: Collection[str] | None, *, is_gap: bool
     ) -> Mapping[str, int]:
         self.log.append("quotes" if symbols is None else f"quotes of {sorted(symbols)}")
         return dict.fromkeys(self._symbols, 1)

@@ -10,7 +10,7 @@ LATER = 100.0 + FIRST_TICK_S
 
 def test_what_answers_in_time_is_not_asked_again() -> None:
     arrivals = Arrivals()
-    arrivals.begin([A, B], 100.0)
+    arrivals.expect([A, B], 100.0)
     arrivals.forget([A])
     assert arrivals.overdue(LATER - 0.1) == set()
     assert arrivals.to_ask_again(LATER) == {B}
@@ -18,7 +18,7 @@ def test_what_answers_in_time_is_not_asked_again() -> None:
 
 def test_it_is_asked_again_once_then_missing_until_it_comes() -> None:
     arrivals = Arrivals()
-    arrivals.begin([A], 100.0)
+    arrivals.expect([A], 100.0)
     assert arrivals.to_ask_again(LATER) == {A}
     assert arrivals.to_ask_again(LATER + 60) == set()
     assert arrivals.missing(LATER + FIRST_TICK_S - 0.1) == {}
@@ -29,9 +29,10 @@ def test_it_is_asked_again_once_then_missing_until_it_comes() -> None:
 
 def test_a_new_connection_begins_anew() -> None:
     arrivals = Arrivals()
-    arrivals.begin([A, B], 100.0)
+    arrivals.expect([A, B], 100.0)
     arrivals.to_ask_again(LATER)
-    arrivals.begin([B], 200.0)
+    arrivals.forget([A])
+    arrivals.expect([B], 200.0)
     arrivals.expect([C], 202.0)
     assert arrivals.missing(300.0) == {}
     assert arrivals.overdue(200.0 + FIRST_TICK_S) == {B}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marketdata.domain.gate import Decision, Gate
+from marketdata.domain.gate import BEFORE_OPEN, Decision, Gate
 from marketdata.domain.sessions import Calendar
 from marketdata.domain.ticks import Tick
 from marketdata.freshness import DEAD_S, FEED_QUIET_S, GRACE_S, OFF_S, QUIET_S, Freshness, StampWatch
@@ -46,7 +46,7 @@ def test_each_symbol_has_its_own_age() -> None:
 def test_an_empty_answer_is_no_quote() -> None:
     freshness = Freshness()
     freshness.by_quotes({}, 10.0)
-    assert freshness.quoted_at is None
+    assert freshness.quoted_at == float("-inf")
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,25 @@ def test_silence_alone_accuses_nobody(gate: Gate, quotes: list[tuple[float, int]
     assert behind(gate, *quotes).left_behind(60.0) == {}
 
 
+def test_what_only_ever_told_an_old_price_can_fall_silent_too(gate: Gate) -> None:
+    freshness = Freshness()
+    freshness.by_ticks([judged(gate, NOW, -3600, is_first=True)], 0.0)
+    freshness.by_quotes({A: 101}, 10.0)
+    assert A in freshness.left_behind(20.0)
+
+
+def test_a_price_that_was_told_before_the_open_has_not_moved_since(gate: Gate) -> None:
+    freshness = behind(gate)
+    auction = Tick(A, 105, NOW, int(NOW))
+    freshness.by_ticks([(auction, BEFORE_OPEN)], 5.0)
+    freshness.by_quotes({A: 105}, 20.0)
+    assert freshness.left_behind(60.0) == {}
+
+
 def test_a_tick_or_a_new_connection_ends_it(gate: Gate) -> None:
     ticked, anew = behind(gate, (10.0, 101)), behind(gate, (10.0, 101))
     ticked.by_ticks([judged(gate, NOW + 20)], 20.0)
-    anew.begin()
+    anew.begin([A])
     assert (ticked.left_behind(60.0), anew.left_behind(60.0)) == ({}, {})
 
 
