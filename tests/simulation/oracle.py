@@ -16,7 +16,7 @@ it filled after it had called them cancelled; trades that the trader made by han
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,11 @@ WHERE o.tag = %s"""
 _OTHERS = (
     "SELECT tag, state, filled_quantity, broker_order_id FROM strategies_exitorder WHERE account_id = %s"
 )
+
+
+def _given_up(orders: Sequence[TrueOrder], rows: Mapping[str, Any]) -> list[TrueOrder]:
+    """Return those that fill, or may, though the journal has given them up."""
+    return [o for o in orders if rows[o.true_tag][0] in GIVEN_UP and (o.unfilled or o.filled)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +157,7 @@ class Oracle:
         """Say why nothing could show an order that the journal calls lost; empty: something did."""
         account_id = self._account_of[id(broker)]
         rows = self._journal(account_id)
-        lost = [o for o in earlier if rows[o.true_tag][0] in GIVEN_UP and (o.unfilled or o.filled)]
+        lost = _given_up(earlier, rows)
         if not all(rows[tag][0] == "lost" for tag in flying):
             return ""
         if not all(self._was_withheld(account_id, o, rows) for o in lost):
@@ -164,7 +169,7 @@ class Oracle:
     def _day_is_over(self, broker: Broker, earlier: Sequence[TrueOrder]) -> bool:
         """Tell whether what was given up is of a day whose book nobody can read any more."""
         rows = self._journal(self._account_of[id(broker)])
-        lost = [order for order in earlier if rows[order.true_tag][0] in GIVEN_UP]
+        lost = _given_up(earlier, rows)
         return bool(lost) and not any(order.order_id in broker.ledger.orders for order in lost)
 
     def _how_withheld(self, account_id: int, order: TrueOrder, rows: dict[str, Any]) -> str:

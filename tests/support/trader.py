@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -166,9 +167,13 @@ class Trader:
         """Wait until that many exits of the account are in a state."""
 
         async def look() -> list[Exit]:
-            rows = Exit.objects.filter(strategy__account=self.account, state=state).select_related("strategy")
-            found = [row async for row in rows]
-            return found if len(found) == count else []
+            exits = Exit.objects.filter(strategy__account=self.account)
+            others = Counter(
+                [row async for row in exits.exclude(state=state).values_list("state", "concern")]
+            )
+            found = exits.filter(state=state).select_related("strategy")
+            assert await found.acount() == count, f"not {state}: {others.most_common(5)}"
+            return [row async for row in found]
 
         return await eventually_async(look, timeout)
 
