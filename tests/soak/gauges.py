@@ -22,6 +22,9 @@ class Gauges:
     pid: int
     memory: list[int] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
+    answers_s: list[float] = field(
+        default_factory=list
+    )  # of the simulator: a machine too busy proves nothing
 
     def sample(self) -> None:
         """Take one; raises ``OSError`` when the process is gone."""

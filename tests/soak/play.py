@@ -12,6 +12,7 @@ from django.db import connections
 
 from marketdata.simulator.control import SimulatorControl
 from strategies.models import Strategy
+from tests.environment import ROOT
 from tests.soak import report
 from tests.soak.gauges import Gauges
 from tests.soak.happenings import Happenings
@@ -30,6 +31,7 @@ SAMPLE_S = 2.0
 SAY_EVERY_S = 30.0
 SETTLE_S = 120.0
 LISTED = 4_000
+LOG = ROOT / ".run/soak/listeners.log"
 
 
 def play(day: Day, scratch: Path, database: Path) -> int:
@@ -48,6 +50,7 @@ def play(day: Day, scratch: Path, database: Path) -> int:
         gauges = _through_the_day(day, happenings, process)
         touched = _settle(happenings, held)
         told = scrape(address, {})
+        _keep(process.output)
         wrong = [*violations(held, simulator.control), *gauges.troubles()]
         report.show(Outcome(day, happenings.counts, gauges, told, _waits(touched, house), wrong))
         if process.stop(30) != 0:
@@ -80,6 +83,7 @@ def _through_the_day(day: Day, happenings: Happenings, process: Process) -> Gaug
             happenings.happen(planned.pop(0))
         if at_s >= sampled:
             gauges.sample()
+            gauges.answers_s.append(_answer_s(happenings.house.simulator.control))
             sampled = at_s + SAMPLE_S
         if at_s >= said:
             line = f"{day.clock(at_s)}: {gauges.memory[-1] / 2**20:.0f} MB, {gauges.files[-1]} descriptors"
@@ -87,6 +91,12 @@ def _through_the_day(day: Day, happenings: Happenings, process: Process) -> Gaug
             said = at_s + SAY_EVERY_S
         time.sleep(0.02)
     return gauges
+
+
+def _answer_s(control: SimulatorControl) -> float:
+    began = time.monotonic()
+    control.state()
+    return time.monotonic() - began
 
 
 def _settle(happenings: Happenings, held: Sequence[Held]) -> list[Held]:
@@ -104,6 +114,12 @@ def _settle(happenings: Happenings, held: Sequence[Held]) -> list[Held]:
     except AssertionError:
         report.console.print("not every exit has ended")
     return touched
+
+
+def _keep(log: str) -> None:
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    LOG.write_text(log)
+    report.console.print(f"what run_listeners said is in {LOG.relative_to(ROOT)}")
 
 
 def _waits(touched: Sequence[Held], house: House) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -79,9 +79,11 @@ def fill(rows: Sequence[BrokerAccount], control: SimulatorControl, day: Day) -> 
     return held
 
 
-def _listed(account: BrokerAccount, taken: Container[str]) -> list[Instrument]:
-    rows = Instrument.objects.filter(broker=account.broker).exclude(instrument_type="INDEX").order_by("pk")
-    return [row for row in rows if row.symbol not in taken]
+def _listed(account: BrokerAccount, taken: Collection[str]) -> list[Instrument]:
+    """Return what both brokers list: a list also names what its exchange does not trade."""
+    rows = Instrument.objects.exclude(instrument_type="INDEX").order_by("pk")
+    everywhere = {row.symbol for row in rows if row.broker != account.broker} - set(taken)
+    return [row for row in rows if row.broker == account.broker and row.symbol in everywhere]
 
 
 def _arm(account: BrokerAccount, row: Instrument, control: SimulatorControl, *, is_long: bool) -> Held:

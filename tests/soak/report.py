@@ -73,6 +73,7 @@ def _figures(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "happened", _list({what: n for what, n in outcome.happened.items() if what not in ("mend", "pace")})
     yield "reconnects", _list(reconnects)
     yield "stops touched", f"{len(waits)}; filled after {_seconds(waits)}"
+    yield "simulator answers", f"after {_seconds(gauges.answers_s)}"
     yield "memory", f"{gauges.memory[-1] / 2**20:.0f} MB, {gauges.growth:+.1%} after the warm-up"
     yield "descriptors", f"{gauges.files[-1]}, {gauges.more_files:+.0f}, at most {max(gauges.files)}"
     yield "violations", str(len(outcome.violations))
