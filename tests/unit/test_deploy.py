@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from configparser import ConfigParser
+from pathlib import Path
 
 import pytest
 import yaml
+from django.core.management import get_commands
 
 from tests.support import deployed
 
@@ -50,3 +53,15 @@ def test_what_is_scraped_is_what_the_rules_are_about() -> None:
     jobs = {job["job_name"] for job in scraped["scrape_configs"]}
     assert {name for text in EXPRESSIONS for name in re.findall(r'job="([^"]+)"', text)} == jobs
     assert scraped["rule_files"] == ["tickguard.rules.yml"]
+
+
+@pytest.mark.parametrize("unit", sorted(deployed.DEPLOY.glob("*.service")), ids=lambda path: path.name)
+def test_a_unit_starts_again_what_ended_whatever_ended_it(unit: Path) -> None:
+    parsed = ConfigParser(strict=False, interpolation=None)
+    parsed.read_string(unit.read_text())
+    assert parsed["Service"]["Restart"] == "always"
+    assert parsed["Unit"]["StartLimitIntervalSec"] == "0"
+    assert "WatchdogSec" not in parsed["Service"]
+    commands = [parsed["Service"].get(name, "") for name in ("ExecStart", "ExecStartPre")]
+    for command in re.findall(r"manage\.py (\w+)", " ".join(commands)):
+        assert command in get_commands()
