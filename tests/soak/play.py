@@ -50,11 +50,11 @@ def play(day: Day, scratch: Path, database: Path) -> int:
         gauges = _through_the_day(day, happenings, process)
         touched = _settle(happenings, held)
         told = scrape(address, {})
-        _keep(process.output)
         wrong = [*violations(held, simulator.control), *gauges.troubles()]
-        report.show(Outcome(day, happenings.counts, gauges, told, _waits(touched, house), wrong))
         if process.stop(30) != 0:
             wrong.append("run_listeners did not end with 0")
+        _keep(process.output)
+        report.show(Outcome(day, happenings.counts, gauges, told, _waits(touched, house), wrong))
         connections.close_all()
     return len(wrong)
 
