@@ -62,7 +62,8 @@ def play(day: Day, scratch: Path, database: Path) -> int:
 def _listeners(house: House, day: Day, clients: Sequence[str]) -> tuple[Process, str]:
     """Start them; return when every instrument is subscribed to."""
     [port] = free_ports(1)
-    process = house.listeners("--worker", "soak", env={"METRICS_PORT": str(port)})
+    # As in production: with DEBUG each connection keeps its last 9,000 queries, which is memory that grows.
+    process = house.listeners("--worker", "soak", env={"DEBUG": "0", "METRICS_PORT": str(port)})
     process.wait_for("metrics are at", 60)
     control = house.simulator.control
     wanted = 0.99 * day.instruments
