@@ -304,6 +304,11 @@ class AccountDesk:
         """Return how many more orders may leave today for whoever has a turn: others are on their way too."""
         return max(self.cap.left - max(self._pace.reserved - 1, 0), 0)
 
+    @property
+    def warning(self) -> str:
+        """Return what a person has to know of the account's order requests; empty while there are plenty."""
+        return self.cap.warning or self._pace.warning(self._clock.monotonic())
+
     def give_up(self, wire: OrderWire) -> None:
         """Close a wire whose order is not to be sent."""
         self._pace.release()

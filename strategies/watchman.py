@@ -110,8 +110,8 @@ class Watchman:
         await self._tell_strange(account_id, exits, read)
 
     async def _tell_budget(self, account_id: int, desk: AccountDesk, today: date) -> None:
-        """Tell, once a day each, that an account's order requests run short and that they are used up."""
-        news = (today, desk.cap.warning)
+        """Tell, once a day each, that an account's order requests run short, or are used up for now."""
+        news = (today, desk.warning)
         if news[1] and self._warned.get(account_id) != news:
             await self._shop.db(partial(self._shop.journal.budget, account_id, *news))
             self._warned[account_id] = news

@@ -82,11 +82,15 @@ _CLASSES = {
 
 @dataclass(frozen=True, slots=True)
 class OrderLimits:
-    """How many order requests a broker takes from one account; refused ones count too."""
+    """How many order requests a broker takes from one account; refused ones count too.
+
+    ``per_hour`` is None where a broker has no limit of that kind.
+    """
 
     per_second: int
     per_minute: int
     per_day: int
+    per_hour: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class SlidingWindow:
     """At most ``limit`` requests in any ``seconds``, counted by when they were sent."""
 
     def __init__(self, limit: int, seconds: float) -> None:
-        self._limit = limit
+        self.limit = limit
         self._seconds = seconds
         self._sent: deque[float] = deque()
 
@@ -28,7 +28,7 @@ class SlidingWindow:
         """Return the seconds until one more may be sent, besides those ``reserved``; 0: at once."""
         while self._sent and self._sent[0] + self._seconds <= now:
             self._sent.popleft()
-        if len(self._sent) + reserved < self._limit:
+        if len(self._sent) + reserved < self.limit:
             return 0.0
         return self._sent[0] + self._seconds - now if self._sent else POLL_S
 
@@ -38,22 +38,34 @@ class SlidingWindow:
 
 
 class Pace:
-    """The limits of a second and of a minute together. Times in elapsed seconds.
+    """The limits of a second, a minute and an hour together. Times in elapsed seconds.
 
     What is about to leave is reserved first, so that a delay on the way cannot bring more
     requests together than the limits allow.
     """
 
     def __init__(self, limits: OrderLimits) -> None:
-        self._windows = (
+        self._windows = [
             SlidingWindow(limits.per_second, 1.0 + MARGIN_S),
             SlidingWindow(limits.per_minute, 60.0 + MARGIN_S),
-        )
+        ]
+        self._hour = None if limits.per_hour is None else SlidingWindow(limits.per_hour, 3_600.0 + MARGIN_S)
+        if self._hour is not None:
+            self._windows.append(self._hour)
         self.reserved = 0
 
     def wait_s(self, now: float) -> float:
         """Return the seconds until one more request is within every limit."""
         return max(window.wait_s(now, self.reserved) for window in self._windows)
+
+    def warning(self, now: float) -> str:
+        """Return what a person has to know of a wait for the hour's limit; empty while there is none."""
+        if self._hour is None or self._hour.wait_s(now) <= 0:
+            return ""
+        return (
+            f"All {self._hour.limit} order requests that the broker takes in an hour are used up: exits wait until "
+            "the first of them is an hour old. Close positions in the broker's app if they cannot wait."
+        )
 
     def reserve(self) -> None:
         self.reserved += 1

@@ -18,7 +18,7 @@ class DhanAdapter:
     instruments: InstrumentSource = DhanInstruments()
     instruments_per_connection = DhanMarketListener.instruments_per_connection
     connections = 5
-    order_limits = OrderLimits(per_second=10, per_minute=250, per_day=7_000)
+    order_limits = OrderLimits(per_second=10, per_minute=250, per_hour=1_000, per_day=7_000)
 
     def gateway(self, config: BrokerConfig, contracts: ContractBook) -> OrderGateway:
         return DhanGateway(config, root("api"), contracts)

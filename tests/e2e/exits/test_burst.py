@@ -81,7 +81,10 @@ def out_of_turn(quantities: Sequence[int]) -> int:
 async def test_all_leave_in_order_of_loss_at_the_brokers_pace_and_hold_nobody_up(
     broker: str, control: SimulatorControl, transactional_db: None, pytestconfig: pytest.Config
 ) -> None:
+    limits = registry.adapter(broker).order_limits
     count = int(pytestconfig.getoption("--burst"))
+    if limits.per_hour is not None:  # some exits need a second order: the last would wait for an hour
+        count = min(count, limits.per_hour * 9 // 10)
     big, some, single = [await sync_to_async(Trader.join)(broker, control) for _ in range(3)]
     quantities = list(range(1, count + 1))
     Random(4).shuffle(quantities)
@@ -109,7 +112,6 @@ async def test_all_leave_in_order_of_loss_at_the_brokers_pace_and_hold_nobody_up
         f"journal {sum(thread.took_s.values()):.1f} s: "
         + ", ".join(f"{n} {name} {thread.took_s[name]:.1f} s" for name, n in thread.units.most_common())
     )
-    limits = registry.adapter(broker).order_limits
     for trader, stops in ((big, count), (some, 20), (single, 1)):
         orders = received(trader)
         # None was refused; a fill that came during a read may have left an exit two orders for its quantity.

@@ -31,6 +31,19 @@ def test_no_minute_either():
     assert sent[24] < 3, "what is allowed is used"
 
 
+def test_nor_an_hour_where_a_broker_counts_them_and_a_person_is_told():
+    pace, now, sent = Pace(OrderLimits(10, 400, 7000, per_hour=30)), 0.0, []
+    for _ in range(70):
+        now += pace.wait_s(now)
+        pace.count(now)
+        sent.append(now)
+    assert all(later - earlier >= 3600.0 for earlier, later in zip(sent, sent[30:], strict=False))
+    assert sent[29] < 4, "what is allowed is used"
+    assert pace.warning(sent[29] + 1.0).startswith("All 30 order requests")
+    assert not pace.warning(sent[69] + 3700.0)
+    assert not Pace(OrderLimits(1, 1, 1)).warning(now), "a minute is soon over"
+
+
 def test_what_is_about_to_leave_counts_as_left():
     pace = Pace(OrderLimits(2, 400, 5000))
     pace.reserve()
