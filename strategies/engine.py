@@ -170,9 +170,7 @@ class ExitEngine:
         self._calendar = lambda: gate.calendar
         self.admits = lambda quote: gate.admits(quote, self._clock.time())
 
-    async def _judge_quotes(
-        self, user_id: int, quotes: Mapping[str, Quote], *, is_gap: bool = False
-    ) -> Mapping[str, int]:
+    async def _judge_quotes(self, user_id: int, quotes: Mapping[str, Quote]) -> Mapping[str, int]:
         now = self._clock.time()
         if rescaled := self.scales.found(quotes, now, self._calendar()):
             for one in rescaled:
@@ -183,7 +181,6 @@ class ExitEngine:
             symbol: quote for symbol, quote in quotes.items() if quote.price > 0 and self.admits(quote)
         }
         self.monitor.on_quotes(user_id, admitted, now)
-        self._gaps.look(self.monitor.stops(user_id, admitted), admitted, now, is_gap=is_gap)
         return {symbol: quote.price for symbol, quote in admitted.items()}
 
     async def judge_by_quotes(
@@ -210,7 +207,14 @@ class ExitEngine:
         if not armed:
             return {}
         desk = await self._shop.desk(account_id, user_id)
-        return await self._judge_quotes(user_id, await desk.watch(armed), is_gap=is_gap)
+        # What the answer tells of the day so far says nothing of a stop that is armed while it is on its way.
+        before = {(stop.strategy_id, stop.epoch) for stop in self.monitor.stops(user_id, armed)}
+        quotes = await desk.watch(armed)
+        judged = await self._judge_quotes(user_id, quotes)
+        still = self.monitor.stops(user_id, judged)
+        stops = [stop for stop in still if (stop.strategy_id, stop.epoch) in before]
+        self._gaps.look(stops, quotes, self._clock.time(), is_gap=is_gap)
+        return judged
 
     # --- keeping up with the database ---------------------------------------------------
 

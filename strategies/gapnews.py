@@ -38,7 +38,10 @@ class GapNews:
 
     def crossed(self, found: Crossing) -> bool:
         """Write down that a stop was crossed unseen; tell whether its account says to exit then."""
-        strategy = Strategy.objects.select_related("account", "instrument").get(pk=found.stop.strategy_id)
+        rows = Strategy.objects.select_related("account", "instrument")
+        strategy = rows.filter(pk=found.stop.strategy_id).first()
+        if strategy is None:  # deleted meanwhile
+            return False
         is_out = strategy.account.exit_after_gap and not found.is_overnight
         now = at(self._clock.time())
         with transaction.atomic():
@@ -68,7 +71,8 @@ def read_ranges(stops: Collection[Stop]) -> dict[int, Known]:
 
 
 def write_ranges(known: Mapping[int, Known]) -> None:
-    """Keep them, by strategy. Blocks."""
+    """Keep them, by strategy; of what was deleted meanwhile nothing is kept. Blocks."""
+    present = set(Strategy.objects.filter(pk__in=known).values_list("pk", flat=True))
     SeenRange.objects.bulk_create(
         [
             SeenRange(
@@ -79,6 +83,7 @@ def write_ranges(known: Mapping[int, Known]) -> None:
                 at=at(one.range.at),
             )
             for strategy_id, one in known.items()
+            if strategy_id in present
         ],
         update_conflicts=True,
         unique_fields=["strategy"],

@@ -70,6 +70,7 @@ class GapWatch:
     def forget(self, users: Collection[int]) -> None:
         """Know nothing more of these users' stops: somebody else watches them now."""
         self._known = {pk: known for pk, known in self._known.items() if known.user_id not in users}
+        self._looks = {pk: look for pk, look in self._looks.items() if look.stop.user_id not in users}
 
     def cancel(self) -> list[asyncio.Task[None]]:
         """Return what is under way, to be cancelled."""

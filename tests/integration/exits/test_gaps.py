@@ -14,9 +14,9 @@ from marketdata.domain.prices import to_units
 from marketdata.models import BrokerAccount
 from strategies.engine import ExitEngine
 from strategies.models import Alert, SeenRange, Strategy, StrategyEvent
-from strategies.services import update_stop
+from strategies.services import start_strategy, update_stop
 from tests.fakes.broker import FakeBroker
-from tests.support.exits import ended, running
+from tests.support.exits import ended, make, running
 from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -140,3 +140,16 @@ async def test_a_price_that_is_still_there_is_an_exit_like_any_other(strategy, b
         [row] = await ended()
         assert await crossings() == []
     assert row.evidence["source"] == "quote"
+
+
+async def test_a_strategy_that_is_deleted_holds_up_no_other(strategy, account, instruments, broker, told):
+    other = await sync_to_async(make)(
+        account, instruments["NSE:SBIN"], position="SOLD", stop_loss=Decimal(900)
+    )
+    await sync_to_async(start_strategy)(other)
+    async with running(broker, told) as engine:
+        await sync_to_async(lambda: Strategy.objects.filter(pk=other.pk).delete())()
+        units = to_units(Decimal(800))
+        broker.quoted["NSE:SBIN"] = Quote("NSE:SBIN", units, day_low=units, day_high=units)
+        await engine.judge_by_quotes(strategy.user_id, strategy.account_id, {"NSE:SBIN"})
+        await Market(engine, broker, strategy).look("1600", "1550")
