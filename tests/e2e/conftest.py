@@ -1,15 +1,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
 
+from marketdata.models import Lease
 from tests.support.page import Web
 from tests.support.valkey import PrivateValkey
 
 
 @pytest.fixture
-def web(valkey: PrivateValkey) -> Iterator[Web]:
+def attended(user: User) -> None:
+    """The page's user has listeners, as far as their lease tells: the web process has nothing to alarm of."""
+    Lease.objects.create(user=user, worker="w1", token=1, expires_at=timezone.now() + timedelta(days=1))
+
+
+@pytest.fixture
+def web(valkey: PrivateValkey, attended: None) -> Iterator[Web]:
     server = Web(valkey)
     server.start()
     yield server
