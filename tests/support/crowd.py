@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +15,7 @@ from marketdata.domain.sessions import Calendar
 from marketdata.models import Lease, Listener
 from marketdata.simulator.control import SimulatorControl
 from project.protection import protection
-from strategies.models import Strategy
+from strategies.models import Exit, Strategy
 from tests.support.trader import Trader, contracts
 
 STOP, THROUGH = Decimal("0.97"), Decimal("0.965")
@@ -62,14 +63,17 @@ class Crowd:
         return found.protected == found.armed == len(self.strategies)
 
     def fall(self) -> None:
-        """Have every price go through its stops."""
-        for symbol, price in self.prices.items():
-            self.control.set_price(symbol, _at(symbol, price * THROUGH))
+        """Have the price of the first instrument, on which every account has a stop, go through all of them."""
+        symbol = next(iter(self.prices))
+        self.control.set_price(symbol, _at(symbol, self.prices[symbol] * THROUGH))
 
     def is_out(self) -> bool:
-        """Tell whether everything is sold; raises ``AssertionError`` where more was."""
+        """Tell whether each of those positions is sold, and once; raises ``AssertionError`` with how they are."""
+        states = Counter(Exit.objects.values_list("state", flat=True))
+        assert states == {"done": len(self.traders)}
+        symbol = next(iter(self.prices))
         assert not any(trader.has_turned() for trader in self.traders)
-        return not any(row["quantity"] for t in self.traders for row in self.control.positions(t.client_id))
+        return not any(trader.held(symbol) for trader in self.traders)
 
 
 def _shares() -> list[str]:

@@ -59,6 +59,12 @@ def queued_s(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
+def used_s(pid: int) -> float:
+    """Return how many seconds of a processor a process has used."""
+    spent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, spent)) / os.sysconf("SC_CLK_TCK")
+
+
 def longest_gap() -> float:
     """Return the longest time in seconds that an account's feed was between two workers."""
     gaps = []
@@ -89,9 +95,10 @@ def test_workers_that_come_and_go_share_the_users(house: House, gather: Gather) 
     eventually(lambda: crowd.shares() == {"first": 3, "second": 3}, 10)
     eventually(crowd.is_protected, 20)
     crowd.fall()
-    eventually(crowd.is_out, 30)
+    eventually(crowd.is_out, 60)
 
 
+@pytest.mark.timeout(900)
 def test_killed_with_many_stops_it_is_followed_and_restarted(
     house: House, gather: Gather, pytestconfig: pytest.Config
 ) -> None:
@@ -105,7 +112,7 @@ def test_killed_with_many_stops_it_is_followed_and_restarted(
     os.kill(first.pid, signal.SIGKILL)
     reborn = house.listeners("--worker", "first")
     restarted = measured(lambda: crowd.feeds_since(killed) == {"first"} and crowd.is_protected(), 60)
-    waited = queued_s(reborn.pid)
+    waited, used = queued_s(reborn.pid), used_s(reborn.pid)
 
     second = start(house, "second")
     eventually(lambda: lives("second"), 10)
@@ -114,11 +121,10 @@ def test_killed_with_many_stops_it_is_followed_and_restarted(
     followed = measured(lambda: crowd.feeds_since(killed) == {"second"} and crowd.is_protected(), 60)
     print(  # noqa: T201
         f"\n{count} stops of {len(crowd.traders)} accounts, their worker killed: protected again after "
-        f"{restarted:.1f} s by its own restart ({waited:.1f} s of it without a processor), after {followed:.1f} s "
-        "by another"
+        f"{restarted:.1f} s by its own restart ({waited:.1f} s of it without a processor, {used:.1f} s with one), "
+        f"after {followed:.1f} s by another"
     )
-    if waited < restarted / 2:  # of a machine that others have for most of the time nothing can be said
-        assert restarted - waited < RESTARTED_S
+    assert used < RESTARTED_S  # by the clock it is longer where others have the processors
     assert followed < TAKEN_OVER_S
     crowd.fall()
     eventually(crowd.is_out, 120)
