@@ -188,7 +188,7 @@ async def test_a_fourth_kite_connection_is_refused_and_that_is_no_dead_login(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("broker", "count", "connections"), [("zerodha", 9_003, 3), ("dhan", 5_003, 2)])
+@pytest.mark.parametrize(("broker", "count", "connections"), [("zerodha", 9_003, 3)])
 async def test_at_the_brokers_own_size(
     broker: str, count: int, connections: int, tmp_path: Path, settings: Settings
 ) -> None:
