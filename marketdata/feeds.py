@@ -16,6 +16,7 @@ from typing import Protocol
 from marketdata.brokers import registry
 from marketdata.connections import Connections
 from marketdata.domain.clock import Clock
+from marketdata.domain.errors import LoginExpired
 from marketdata.domain.feed import NO_LISTENER, ListenerHealth
 from marketdata.domain.gate import Decision
 from marketdata.domain.orders import OrderSnapshot
@@ -274,9 +275,14 @@ class AccountFeed:
         return bool(prices)
 
     def _quoted(self, error: Exception | None) -> None:
-        """Tell when neither the feed nor quotes show a price: once, until either does."""
+        """Tell when neither the feed nor quotes show a price: once, until either does.
+
+        A login that is refused is told of as that.
+        """
         if error is None:
             self._note_new("blind", "")
+        elif isinstance(error, LoginExpired):
+            return
         elif self._liveness.is_dead and self._liveness.quote_age_s > BLIND_S and _armed(self._wanted):
             self._note_new("blind", str(error), key="blind")
 
