@@ -165,7 +165,7 @@ def test_a_dead_token_is_tried_no_more_and_said_and_a_new_one_resumes(
     refused = trader.control.counters().get("handshakes.refused", 0)
     trader.control.kill_token(trader.client_id, drop=True)
     eventually(lambda: "no stop of this account is checked" in alerts(trader), 40)
-    assert any("log in again" in reason for reason in why_unprotected(trader))
+    eventually(lambda: any("log in again" in reason for reason in why_unprotected(trader)), 10)
     began = time.monotonic()
     row = BrokerAccount.objects.get(pk=trader.account.pk)
     row.access_token = trader.control.mint_token(trader.client_id)
