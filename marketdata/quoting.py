@@ -120,6 +120,8 @@ class Quoting:
         except Exception as exc:
             logger.exception("%s: quotes were asked for", self._name)
             error = exc
+        if self._wants_all:  # wished meanwhile, perhaps for a new login: what this one was told is over
+            pause_s = SPACING_S
         self._not_before = began + pause_s
         self._told(error)
         return error is None
