@@ -94,16 +94,18 @@ def test_a_strategy_started_later_is_watched_within_two_seconds(house: House, ar
 def test_a_cut_feed_comes_back_and_what_it_missed_still_triggers(house: House, arm: Arm) -> None:
     control = house.simulator.control
     control.set_price("NSE:INFY", "1500")
-    strategy = arm("NSE:INFY", "1490")
+    control.set_price("NSE:SBIN", "800")
+    strategy, other = arm("NSE:INFY", "1490"), arm("NSE:SBIN", "790")
     house.listeners().wait_for("running")
-    eventually(lambda: watched(house, "NSE:INFY"), 20)
+    eventually(lambda: watched(house, "NSE:INFY") and watched(house, "NSE:SBIN"), 20)
     control.fault("refuse", seconds=2)
     assert control.drop() == 1
     control.set_price("NSE:INFY", "1485")  # nobody hears it
-    assert orders(house) == []
-    eventually(lambda: watched(house, "NSE:INFY"), 30)
+    eventually(lambda: watched(house, "NSE:SBIN"), 30)
     eventually(lambda: closed(strategy), 15)
-    assert [order["filled"] for order in orders(house)] == [10]
+    control.set_price("NSE:SBIN", "789")
+    eventually(lambda: closed(other), 15)
+    assert [order["filled"] for order in orders(house)] == [10, 10]
 
 
 @pytest.mark.parametrize("trouble", ["kill", "freeze"])
