@@ -165,13 +165,13 @@ class AccountFeed:
             self._changed.clear()
             try:
                 await self._converge(self._wanted)
+                await self._look_for_silence()
                 self._trouble = ""
             except Exception as exc:
                 if str(exc) != self._trouble:
                     logger.exception("account %s: feed not as wanted", self._wanted.config.account_id)
                 self._trouble = str(exc)
             await self._wait(RETRY_S if self._trouble else LOOK_S)
-            await self._look_for_silence()
             self._note_new("clock", self._liveness.clock_trouble(), key="off")  # by how much may change
 
     async def _wait(self, seconds: float) -> None:

@@ -83,7 +83,9 @@ def _armed(user_id: int | None) -> QuerySet[Strategy]:
         account=OuterRef("account"), instrument=OuterRef("instrument"), holder__startswith=STRATEGY
     )
     rows = Strategy.objects.filter(status=Strategy.Status.ACTIVE).exclude(position=Strategy.Position.NONE)
-    rows = rows.select_related("account__listener", "instrument").annotate(is_held=Exists(held))
+    # Prefetched, an account is one object for all its strategies, and its credentials are decrypted once.
+    rows = rows.select_related("instrument").prefetch_related("account__listener")
+    rows = rows.annotate(is_held=Exists(held))
     return rows if user_id is None else rows.filter(user_id=user_id)
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -19,10 +20,12 @@ from marketdata.brokers import registry
 from marketdata.clock import SystemClock
 from marketdata.domain.instruments import Contract
 from marketdata.domain.orders import OrderLimits
+from marketdata.domain.sessions import Calendar
 from marketdata.lookup import DatabaseTokens
 from marketdata.models import BrokerAccount, Instrument
 from marketdata.ports import BrokerConfig, OrderGateway
 from marketdata.simulator.control import SimulatorControl
+from project.protection import protection
 from strategies.accounts import AccountDesks
 from strategies.engine import ExitEngine
 from strategies.journal import Journal
@@ -30,10 +33,13 @@ from strategies.models import Exit, Strategy
 from strategies.services import start_strategy
 from strategies.switches import why_not_trade
 from tests.support.exits import Told, make, tick
+from tests.support.processes import Process
 from tests.support.simulator import RunningSimulator
 from tests.support.waiting import eventually_async
 
 INFY = "NSE:INFY"
+Listeners = Callable[[], Process]
+"""Starts ``run_listeners``, a process of its own."""
 AT_ZERODHA = pytest.mark.parametrize("trader", ["zerodha"], indirect=True)
 AT_DHAN = pytest.mark.parametrize("trader", ["dhan"], indirect=True)
 """Where brokers make no difference one of them is enough."""
@@ -176,6 +182,11 @@ class Trader:
             return [row async for row in found]
 
         return await eventually_async(look, timeout)
+
+    def why_unprotected(self) -> list[str]:
+        """Return why stops of the user are not protected now, one reason each."""
+        found = protection(self.account.user_id, datetime.now(UTC), Calendar(always=True))
+        return [row.reason for row in found.unprotected]
 
     async def asked(self, *words: str, timeout: float = 10) -> Exit:
         """Wait until a person is asked about the newest exit, with these words."""

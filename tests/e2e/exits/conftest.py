@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from pytest_django import Settings
@@ -10,8 +12,9 @@ from pytest_django import Settings
 from marketdata.brokers import registry
 from marketdata.simulator.control import SimulatorControl
 from strategies.domain import sentences, steps, trying
+from tests.support.processes import Process, manage
 from tests.support.simulator import RunningSimulator, start_simulator
-from tests.support.trader import INFY, Trader, endpoints
+from tests.support.trader import INFY, Listeners, Trader, endpoints
 
 
 @pytest.fixture(scope="package")
@@ -37,6 +40,20 @@ def control(exchange: RunningSimulator, settings: Settings) -> Iterator[Simulato
 @pytest.fixture(params=registry.BROKERS)
 def trader(request: pytest.FixtureRequest, control: SimulatorControl, transactional_db: None) -> Trader:
     return Trader.join(str(request.param), control)
+
+
+@pytest.fixture
+def listeners(exchange: RunningSimulator, lock_dir: Path, trader: Trader) -> Iterator[Listeners]:
+    """Start ``run_listeners``, a process of its own."""
+    with ExitStack() as stack:
+
+        def start() -> Process:
+            env = {**exchange.env, "REDIS_URL": "", "LOCK_DIR": str(lock_dir)}
+            process = stack.enter_context(manage("run_listeners", env=env))
+            process.wait_for("running", 60)
+            return process
+
+        yield start
 
 
 @pytest.fixture

@@ -4,46 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-from marketdata.domain.sessions import Calendar
 from marketdata.models import BrokerAccount, ListenerEvent
-from project.protection import protection
 from strategies.models import Alert, SeenRange, Strategy
-from tests.support.processes import Process, manage
-from tests.support.simulator import RunningSimulator
-from tests.support.trader import AT_DHAN, AT_ZERODHA, INFY, Trader
+from tests.support.trader import AT_DHAN, AT_ZERODHA, INFY, Listeners, Trader
 from tests.support.waiting import eventually
 
 logger = logging.getLogger(__name__)
 pytestmark = pytest.mark.timeout(120)
 SBIN = "NSE:SBIN"
-Listeners = Callable[[], Process]
-
-
-@pytest.fixture
-def listeners(exchange: RunningSimulator, lock_dir: Path, trader: Trader) -> Iterator[Listeners]:
-    """Start ``run_listeners``, a process of its own."""
-    with ExitStack() as stack:
-
-        def start() -> Process:
-            env = {**exchange.env, "REDIS_URL": "", "LOCK_DIR": str(lock_dir)}
-            process = stack.enter_context(manage("run_listeners", env=env))
-            process.wait_for("running", 60)
-            return process
-
-        yield start
-
-
-def why_unprotected(trader: Trader) -> list[str]:
-    found = protection(trader.account.user_id, datetime.now(UTC), Calendar(always=True))
-    return [row.reason for row in found.unprotected]
 
 
 def event(trader: Trader, kind: str) -> ListenerEvent | None:
@@ -67,7 +39,7 @@ def watched(trader: Trader, listeners: Listeners, *stops: tuple[str, str]) -> li
     """Arm stops and wait until they are protected."""
     armed = [trader.arm(symbol, quantity=65, stop=stop) for symbol, stop in stops]
     listeners()
-    eventually(lambda: not why_unprotected(trader), 30)
+    eventually(lambda: not trader.why_unprotected(), 30)
     return armed
 
 
@@ -98,7 +70,7 @@ def test_while_no_connection_is_to_be_had_a_breach_exits(trader: Trader, listene
     [strategy] = watched(trader, listeners, (INFY, "1490"))
     trader.control.fault("refuse", seconds=90, broker=trader.broker)
     trader.control.drop(trader.client_id)
-    eventually(lambda: "its stops are checked by quotes meanwhile" in "".join(why_unprotected(trader)), 15)
+    eventually(lambda: "its stops are checked by quotes meanwhile" in "".join(trader.why_unprotected()), 15)
     eventually(lambda: "failed 3 times in a row" in alerts(trader), 30)
     breached = time.time()
     trader.control.set_price(INFY, "1489")
@@ -117,9 +89,9 @@ def test_one_instrument_that_falls_silent_while_it_moves_is_named_and_still_sold
     trader.control.play(SBIN, [f"80{n % 10}.00" for n in range(160)], gap_s=0.5, wait=False)
     trader.control.set_price(INFY, "1502")
     reason = f"{INFY}: no tick for"
-    eventually(lambda: any(reason in why for why in why_unprotected(trader)), 30)
+    eventually(lambda: any(reason in why for why in trader.why_unprotected()), 30)
     eventually(lambda: reason in alerts(trader) and "while its price moved" in alerts(trader), 10)
-    assert not any(SBIN in why for why in why_unprotected(trader))
+    assert not any(SBIN in why for why in trader.why_unprotected())
     trader.control.set_price(INFY, "1489")
     eventually(lambda: is_closed(silent), 20)
     assert [(row["symbol"], row["filled"]) for row in trader.sent()] == [(INFY, 65)]
@@ -130,7 +102,7 @@ def test_a_quiet_instrument_is_protected_by_quotes_alone(trader: Trader, listene
     watched(trader, listeners, (INFY, "1490"))
     asked = quotes_asked(trader)
     eventually(lambda: quotes_asked(trader) >= asked + 3, 30)  # nothing trades, so it was asked for
-    assert why_unprotected(trader) == []
+    assert trader.why_unprotected() == []
     assert event(trader, "silent") is None
 
 
@@ -152,7 +124,7 @@ def test_an_instrument_that_is_never_carried_is_named_and_still_sold(
     trader.arm(SBIN, quantity=65, stop="100")
     listeners()
     reason = f"{INFY}: no price has come in the"
-    eventually(lambda: any(reason in why for why in why_unprotected(trader)), 40)
+    eventually(lambda: any(reason in why for why in trader.why_unprotected()), 40)
     eventually(lambda: reason in alerts(trader), 10)
     trader.control.set_price(INFY, "1489")
     eventually(lambda: is_closed(strategy), 20)
@@ -165,13 +137,13 @@ def test_a_dead_token_is_tried_no_more_and_said_and_a_new_one_resumes(
     refused = trader.control.counters().get("handshakes.refused", 0)
     trader.control.kill_token(trader.client_id, drop=True)
     eventually(lambda: "no stop of this account is checked" in alerts(trader), 40)
-    eventually(lambda: any("log in again" in reason for reason in why_unprotected(trader)), 10)
+    eventually(lambda: any("log in again" in reason for reason in trader.why_unprotected()), 10)
     began = time.monotonic()
     row = BrokerAccount.objects.get(pk=trader.account.pk)
     row.access_token = trader.control.mint_token(trader.client_id)
     row.generation += 1
     row.save()
-    eventually(lambda: not why_unprotected(trader), 30)
+    eventually(lambda: not trader.why_unprotected(), 30)
     logger.warning("%s: protected %.1f s after the new token", trader.broker, time.monotonic() - began)
     assert trader.control.counters().get("handshakes.refused", 0) - refused <= 3
     trader.control.set_price(INFY, "1489")

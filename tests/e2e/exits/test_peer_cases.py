@@ -7,45 +7,17 @@ A to C were reproduced by running the peer's own code, D to G by reading it (Ope
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
 
-from marketdata.domain.sessions import Calendar
 from marketdata.models import BrokerAccount
-from project.protection import protection
 from strategies.models import Exit, Strategy
 from strategies.services import retry_exit
-from tests.support.processes import Process, manage
-from tests.support.simulator import RunningSimulator
-from tests.support.trader import INFY, Trader
+from tests.support.trader import INFY, Listeners, Trader
 from tests.support.waiting import eventually, eventually_async
 
 pytestmark = pytest.mark.timeout(120)
-Listeners = Callable[[], Process]
-
-
-@pytest.fixture
-def listeners(exchange: RunningSimulator, lock_dir: Path, trader: Trader) -> Iterator[Listeners]:
-    """Start ``run_listeners``, a process of its own."""
-    with ExitStack() as stack:
-
-        def start() -> Process:
-            env = {**exchange.env, "REDIS_URL": "", "LOCK_DIR": str(lock_dir)}
-            process = stack.enter_context(manage("run_listeners", env=env))
-            process.wait_for("running", 60)
-            return process
-
-        yield start
-
-
-def why_unprotected(trader: Trader) -> list[str]:
-    found = protection(trader.account.user_id, datetime.now(UTC), Calendar(always=True))
-    return [row.reason for row in found.unprotected]
 
 
 def is_subscribed(trader: Trader) -> bool:
@@ -99,10 +71,10 @@ def test_case_c_a_subscription_that_brings_nothing_is_not_called_one(
     strategy = trader.arm(quantity=65, stop="1490")
     trader.fault("silence", seconds=60)
     listeners()
-    eventually(lambda: why_unprotected(trader), 20)
+    eventually(trader.why_unprotected, 20)
     trader.control.clear_faults("silence")
     trader.control.drop(trader.client_id)
-    eventually(lambda: is_subscribed(trader) and not why_unprotected(trader), 40)
+    eventually(lambda: is_subscribed(trader) and not trader.why_unprotected(), 40)
     sells_once(trader, strategy)
 
 
@@ -114,7 +86,7 @@ async def test_case_d_accepted_then_rejected_leaves_no_position_bare(trader: Tra
         row = await trader.asked("RMS:Margin Exceeds")
         await strategy.arefresh_from_db()
         assert (strategy.status, strategy.position) == ("exiting", "BOUGHT")
-        assert await sync_to_async(why_unprotected)(trader) == [row.concern]
+        assert await sync_to_async(trader.why_unprotected)() == [row.concern]
         await sync_to_async(retry_exit)(row)
         await trader.ended()
     assert [row["filled"] for row in trader.sent()] == [0, 65]
@@ -136,7 +108,7 @@ def test_case_f_after_a_new_login_stops_are_armed_again(trader: Trader, listener
     listeners()
     eventually(lambda: is_subscribed(trader), 20)
     trader.control.kill_token(trader.client_id, drop=True)
-    eventually(lambda: any("log in again" in reason for reason in why_unprotected(trader)), 40)
+    eventually(lambda: any("log in again" in reason for reason in trader.why_unprotected()), 40)
     row = BrokerAccount.objects.get(pk=trader.account.pk)
     row.access_token = trader.control.mint_token(trader.client_id)
     row.generation += 1
