@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from strategies.domain.gaps import Crossing, DayRange, crossed
@@ -43,13 +43,17 @@ def test_what_is_found_did_happen_after_the_look_before(
 
 
 @given(prices, prices, st.integers(1, 60), st.booleans())
+@example(before=[50], since=[49, 55], level=49, is_long=True)
+@example(before=[50], since=[51, 45], level=51, is_long=False)
 def test_every_crossing_to_where_the_price_had_not_been_before_is_found(
     before: list[int], since: list[int], level: int, is_long: bool
 ) -> None:
-    news = [price for price in since if not min(before) <= price <= max(before)]
-    is_hit = any(price <= level if is_long else price >= level for price in news)
-    found = look(level, before, since, is_long=is_long)
-    assert (found is not None) is is_hit
+    if is_long:
+        is_hit = min(since) < min(before) and min(since) <= level
+    else:
+        is_hit = max(since) > max(before) and max(since) >= level
+    assume(is_hit)
+    assert look(level, before, since, is_long=is_long) is not None
 
 
 @given(prices, st.integers(1, 60), st.booleans())
