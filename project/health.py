@@ -24,8 +24,8 @@ from marketdata.marketdays import calendar_warnings
 from marketdata.models import BrokerAccount, Listener, Subscription
 from marketdata.redis_client import ERRORS
 from marketdata.wanted import read_calendar
-from project.protection import is_connected, is_reported, is_ticking, protection
 from project.status import Status, read_statuses, sync_client
+from strategies.protection import is_connected, is_reported, is_ticking, protection
 
 _NO_STATS: Mapping[str, float] = {
     "total_ticks": 0,

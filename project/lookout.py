@@ -17,13 +17,13 @@ from marketdata.domain.sessions import Calendar
 from marketdata.reporting import FAILING, LOGIN
 from project.logins_due import KIND as LOGIN_DUE
 from project.logins_due import LoginReminders
-from project.protection import protection
 from project.vigil import Bare, Vigil, is_watch_time, troubles
 from strategies.alerts import announce, cause_of, close_open
 from strategies.announcing import Announcer
 from strategies.feed_alerts import KIND as FEED
 from strategies.lasting import LastingAlerts
 from strategies.models import Alert, Strategy
+from strategies.protection import protection
 
 logger = logging.getLogger(__name__)
 

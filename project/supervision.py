@@ -22,8 +22,8 @@ from django.db import DatabaseError, connection
 from marketdata.models import BrokerAccount, Listener
 from marketdata.processes import ProcessId
 from marketdata.redis_client import ERRORS
-from project.protection import is_reported
 from project.status import sync_client
+from strategies.protection import is_reported
 
 WAIT_S = 2.0
 """Within this, whoever is well has answered."""

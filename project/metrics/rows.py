@@ -13,9 +13,9 @@ from prometheus_client.registry import Collector
 from marketdata.domain.sessions import Calendar
 from marketdata.models import BrokerAccount, Listener
 from project.metrics.families import Sample, gauge, gauges
-from project.protection import is_connected, is_ticking, protection
 from strategies.domain.exits import ExitState
 from strategies.models import Alert, Exit
+from strategies.protection import is_connected, is_ticking, protection
 
 _BY_ACCOUNT = ["broker", "account"]
 _DATABASE = (

@@ -14,8 +14,8 @@ from marketdata.brokers import registry
 from marketdata.domain.sessions import Calendar
 from marketdata.models import Lease, Listener
 from marketdata.simulator.control import SimulatorControl
-from project.protection import protection
 from strategies.models import Exit, Strategy
+from strategies.protection import protection
 from tests.support.trader import Trader, contracts
 
 STOP, THROUGH = Decimal("0.97"), Decimal("0.965")

@@ -25,11 +25,11 @@ from marketdata.lookup import DatabaseTokens
 from marketdata.models import BrokerAccount, Instrument
 from marketdata.ports import BrokerConfig, OrderGateway
 from marketdata.simulator.control import SimulatorControl
-from project.protection import protection
 from strategies.accounts import AccountDesks
 from strategies.engine import ExitEngine
 from strategies.journal import Journal
 from strategies.models import Exit, Strategy
+from strategies.protection import protection
 from strategies.services import start_strategy
 from strategies.switches import why_not_trade
 from tests.support.exits import Told, make, tick

@@ -24,7 +24,7 @@ from marketdata.listening import (
     stop_listening,
 )
 from marketdata.models import BrokerAccount, Listener
-from project.protection import is_connected, is_reported
+from strategies.protection import is_connected, is_reported
 
 NOT_WELL, BAD_USAGE = 1, 2
 _WISHES = {"start": start_listening, "stop": stop_listening, "restart": restart_listening}

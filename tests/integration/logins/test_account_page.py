@@ -16,9 +16,9 @@ from pytest_django import Settings
 from marketdata.domain.sessions import Calendar
 from marketdata.models import BrokerAccount, Instrument, Listener, Subscription
 from marketdata.simulator.control import SimulatorControl
-from project.protection import protection
 from strategies.live.state import one_strategy
 from strategies.models import Strategy
+from strategies.protection import protection
 from tests.support.logins import (
     at_the_broker,
     new_account,

@@ -72,7 +72,7 @@ def is_ticking(listener: Listener | None, now: datetime) -> bool:
 def protection(user_id: int | None, now: datetime, calendar: Calendar) -> Protection:
     """Judge every armed stop and every open exit of a user, or of everybody. Blocks."""
     armed = list(_armed(user_id))
-    found = [(row.pk, _why_not(row, now, calendar)) for row in armed]
+    found = [(row.pk, why_unprotected(row, now, calendar)) for row in armed]
     missing = [Unprotected(pk, reason) for pk, reason in found if reason]
     stuck = [Unprotected(row.strategy_id, _why_stuck(row)) for row in _needing_help(user_id)]
     return Protection(len(armed), len(armed) - len(missing), (*missing, *stuck))
@@ -98,7 +98,7 @@ def _why_stuck(row: Exit) -> str:
     return row.concern or "its exit needs a person"
 
 
-def _why_not(strategy: Strategy, now: datetime, calendar: Calendar) -> str:
+def why_unprotected(strategy: Strategy, now: datetime, calendar: Calendar) -> str:
     """Return what is missing for a stop to be protected; empty when nothing is."""
     account, instrument = strategy.account, strategy.instrument
     listener: Listener | None = getattr(account, "listener", None)
