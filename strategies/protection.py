@@ -78,14 +78,19 @@ def protection(user_id: int | None, now: datetime, calendar: Calendar) -> Protec
     return Protection(len(armed), len(armed) - len(missing), (*missing, *stuck))
 
 
-def _armed(user_id: int | None) -> QuerySet[Strategy]:
+def is_held() -> Exists:
+    """Return the annotation ``is_held`` that ``why_unprotected`` reads: the instrument is subscribed."""
     held = Subscription.objects.filter(
         account=OuterRef("account"), instrument=OuterRef("instrument"), holder__startswith=STRATEGY
     )
+    return Exists(held)
+
+
+def _armed(user_id: int | None) -> QuerySet[Strategy]:
     rows = Strategy.objects.filter(status=Strategy.Status.ACTIVE).exclude(position=Strategy.Position.NONE)
     # Prefetched, an account is one object for all its strategies, and its credentials are decrypted once.
     rows = rows.select_related("instrument").prefetch_related("account__listener")
-    rows = rows.annotate(is_held=Exists(held))
+    rows = rows.annotate(is_held=is_held())
     return rows if user_id is None else rows.filter(user_id=user_id)
 
 

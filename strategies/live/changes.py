@@ -18,12 +18,17 @@ def snapshot(state: State, prices: Mapping[str, Known]) -> dict[str, Any]:
         "listeners": state.listeners,
         "events": state.events,
         "alerts": state.alerts,
+        "score": state.score,
     }
 
 
 def is_same_set(before: State, after: State) -> bool:
-    """Tell whether no row came or went but exits, which only ever come; alerts change their order too."""
-    return _ids(before) == _ids(after) and before.alerts == after.alerts
+    """Tell whether no row came or went but exits, which only ever come; alerts change their order too.
+
+    The score sums up all rows: where it is another one, the whole page is told.
+    """
+    is_summed_up = before.alerts == after.alerts and before.score == after.score
+    return is_summed_up and _ids(before) == _ids(after)
 
 
 def changed_rows(before: State, after: State) -> list[tuple[str, Row]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -23,16 +23,14 @@ from marketdata.wanted import read_calendar
 from strategies.domain.exits import ExitState
 from strategies.live import words
 from strategies.live.alerts import alert_rows
+from strategies.live.score import score_of
 from strategies.live.texts import decimals, milliseconds, price_text
 from strategies.models import Exit, Strategy, StrategyEvent
+from strategies.protection import is_held, is_reported, why_unprotected
 
 Row = dict[str, Any]
-REPORT_AGE = timedelta(seconds=8)
-"""A listener reports every 2 s: older than this, nobody knows how it is."""
-TICK_AGE = timedelta(seconds=12)
-"""Ten seconds without a price, and two until that is reported."""
-
-NOT_RUNNING = "the listeners are not running: nothing watches this stop"
+_ONE_BY_ONE = frozenset({"NSE", "BSE", "NFO", "BFO"})
+"""Exchanges where a quantity counts shares or units. Elsewhere it counts lots, whose size no list tells."""
 _CLOSED_SHOWN = 10
 _EXITS_SHOWN = 20
 _EVENTS_SHOWN = 60
@@ -48,6 +46,10 @@ class State:
     listeners: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)  # newest first
     alerts: list[Row] = field(default_factory=list)  # what waits for an answer first
+
+    @property
+    def score(self) -> Row:
+        return score_of(self.strategies, self.listeners)
 
     @property
     def symbols(self) -> set[str]:
@@ -85,36 +87,15 @@ def one_strategy(user_id: int, pk: int, now: datetime) -> Row | None:
     return None if row is None else strategy_row(row, Market(now, calendar))
 
 
-def feed_trouble(account: BrokerAccount, now: datetime) -> str:
-    """Say why an account's prices are not being watched; empty when they are."""
-    if account.desired_state != BrokerAccount.DesiredState.RUNNING:
-        return "its listener is stopped: start it in the admin, under broker accounts"
-    listener = getattr(account, "listener", None)
-    if listener is None or listener.reported_at is None or now - listener.reported_at > REPORT_AGE:
-        return NOT_RUNNING
-    # With an expired login the feed may still tick, but no exit would be taken.
-    if listener.state == Listener.State.LOGIN_NEEDED or not token_life(account, now).holds:
-        return "the broker's login has expired: log in at the broker again"
-    return "" if listener.state == Listener.State.CONNECTED else "the feed is not connected"
-
-
-def _why_unwatched(strategy: Strategy, market: Market) -> str:
-    if trouble := feed_trouble(strategy.account, market.now):
-        return trouble
-    if not market.is_open(strategy.instrument):
-        return ""
-    listener = strategy.account.listener
-    silent = listener.last_tick_at is None or market.now - listener.last_tick_at > TICK_AGE
-    return "prices have stopped coming" if silent else str(listener.unseen.get(strategy.symbol, ""))
-
-
 # --- strategies -------------------------------------------------------------------------
 
 
 def strategy_row(strategy: Strategy, market: Market) -> Row:
     """Return a strategy as the page shows it."""
     exit_ = next((row for row in strategy.exits.all() if row.epoch == strategy.epoch), None)
-    said = words.strategy_words(strategy, exit_, _why_unwatched(strategy, market))
+    armed = strategy.status == Strategy.Status.ACTIVE and strategy.position != Strategy.Position.NONE
+    trouble = _why_unwatched(strategy, market) if armed else ""
+    said = words.strategy_words(strategy, exit_, trouble)
     tick_size = strategy.instrument.tick_size
     return {
         "id": strategy.pk,
@@ -125,12 +106,15 @@ def strategy_row(strategy: Strategy, market: Market) -> Row:
         "account": str(strategy.account),
         "simulated": strategy.account.broker in settings.SIMULATED_BROKERS,
         "status": strategy.status,
+        "armed": armed,
+        "unwatched": trouble,
         "state": said.text,
         "tone": said.tone,
         "detail": said.detail,
         "position": strategy.position,
         "product": strategy.product,
         "quantity": strategy.quantity,
+        "units": strategy.quantity if strategy.instrument.exchange in _ONE_BY_ONE else None,
         "entry": price_text(strategy.entry_price, tick_size),
         "stop": price_text(strategy.stop_loss, tick_size),
         "sl_triggered": strategy.sl_triggered,
@@ -140,12 +124,19 @@ def strategy_row(strategy: Strategy, market: Market) -> Row:
     }
 
 
+def _why_unwatched(strategy: Strategy, market: Market) -> str:
+    reason = why_unprotected(strategy, market.now, market.calendar)
+    return reason.removeprefix(f"{strategy.symbol}: ")  # the row names it anyway
+
+
 def _own_strategies(user_id: int) -> Any:
     present = Exit.objects.filter(epoch=F("strategy__epoch")).prefetch_related("orders")
     return (
         Strategy.objects.filter(user=user_id)
-        .select_related("instrument", "account", "account__listener")
-        .prefetch_related(Prefetch("exits", present))
+        .select_related("instrument")
+        # Prefetched, an account is one object for all its strategies, and its credentials are decrypted once.
+        .prefetch_related("account__listener", Prefetch("exits", present))
+        .annotate(is_held=is_held())
     )
 
 
@@ -198,7 +189,7 @@ def _listener_row(account: BrokerAccount, now: datetime) -> Row:
     listener: Listener | None = getattr(account, "listener", None)
     running = account.desired_state == BrokerAccount.DesiredState.RUNNING
     said = words.listener_words(listener, wanted=running)
-    silent = running and feed_trouble(account, now) == NOT_RUNNING
+    silent = running and not is_reported(listener, now)
     life = token_life(account, now)
     refused = not silent and listener is not None and listener.state == Listener.State.LOGIN_NEEDED
     return {

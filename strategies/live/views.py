@@ -28,6 +28,9 @@ from strategies.services import StrategyError
 
 Action = Callable[[Strategy, User], Any]
 
+_DRAWN = 100
+"""Rows of a list in the page itself; the socket's first message brings the others sooner than a template would."""
+
 
 class UserRequest(HttpRequest):
     """A request that ``LoginRequiredMiddleware`` has let pass."""
@@ -50,6 +53,8 @@ def live(request: UserRequest) -> HttpResponse:
         "simulated": simulated,
         "many_wait": many_wait,
         "blank": {"decimals": 2},
+        "first": f":{_DRAWN}",
+        "most": _DRAWN,
         "texts": {"RETRY": words.RETRY, "ABANDON": words.ABANDON},
     }
     return render(request, "live/page.html", context)

@@ -54,7 +54,13 @@ async def test_prices_move_and_are_never_shown_as_live_when_old(
             await expect(row.locator("[data-cell=ltp]")).to_have_text("1,499.95")
             await expect(row.locator("[data-cell=points]")).to_have_text("9.95")
             await expect(row.locator("[data-cell=percent]")).to_have_text("0.66 %")
+            await expect(row.locator("[data-cell=risk]")).to_contain_text("₹100")
             await expect(row.locator("[data-cell=state]")).to_have_text("Armed")
+            score = guest.page.locator("#score")
+            await expect(score).to_contain_text("1 of 1 stop armed and watched")
+            await expect(score).to_contain_text("oldest price 0.")
+            await expect(score).to_contain_text("Test ok, logged in")
+            await expect(score).to_have_attribute("data-tone", "good")
 
             listeners.prices["NSE:INFY"] = "1493.10"
             await expect(row.locator("[data-cell=ltp]")).to_have_text("1,493.10")
@@ -67,6 +73,28 @@ async def test_prices_move_and_are_never_shown_as_live_when_old(
         await expect(row).to_have_attribute("data-old", "true")
         await expect(guest.page.locator("#connection")).to_have_text("Listeners silent")
         await expect(row.locator("[data-cell=state]")).to_have_text("Armed, not confirmed")
+        await expect(score).to_have_attribute("data-tone", "bad")
+        await expect(score).to_contain_text("Not confirmed now. Last heard: 1 of 1 stop")
+        assert guest.complaints == []
+
+
+async def test_the_score_is_red_and_says_why_the_moment_a_stop_is_not_watched(
+    user: User, strategy: Strategy, web: Web, valkey: PrivateValkey
+) -> None:
+    async with browser() as chromium, visitor(chromium, web.root) as guest:
+        async with speaking(user, valkey) as listeners:
+            await guest.log_in(user.username, PASSWORD)
+            await expect(guest.page.locator("#score")).to_have_attribute("data-tone", "good")
+            await Listener.objects.filter(account__user=user).aupdate(
+                unseen={"NSE:INFY": "its feed brings nothing"}
+            )
+            await listeners.send({"type": "live.message", "kind": "listener", "body": {}})
+
+            await expect(guest.page.locator("#score")).to_have_attribute("data-tone", "bad")
+            await expect(guest.page.locator("#score")).to_contain_text("0 of 1 stop armed and watched")
+            await expect(guest.page.locator("#score")).to_contain_text(
+                "Infosys swing: its feed brings nothing"
+            )
         assert guest.complaints == []
 
 

@@ -59,7 +59,7 @@ def test_more_strategies_and_exits_cost_no_more_queries(
         exited(armed(user, account, instrument), "live")
         armed(user, account, instrument)
 
-    assert queries(user) == few <= 14
+    assert queries(user) == few <= 16
 
 
 @pytest.mark.parametrize(

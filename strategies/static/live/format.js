@@ -24,17 +24,28 @@ export function grouped(whole) {
   return String(whole).replace(/(\d)(?=(\d\d)+\d(?!\d))/g, "$1,");
 }
 
-/** How far the price may still go: points as text, percent as a number; null without both prices. */
+/** How far the price may still go: points as text, percent as a number, and the rupees that are lost on the way
+    (null where a quantity does not count shares); null without both prices. */
 export function distance(row, ltp) {
   if (!ltp || !row.stop || row.position === "NONE") return null;
   const now = toUnits(ltp);
   const room = row.position === "SOLD" ? toUnits(row.stop) - now : now - toUnits(row.stop);
   if (now <= 0n) return null;
-  return { points: price(plain(room), row.decimals), percent: Number((room * 10000n) / now) / 100 };
+  const rupees = row.units === null ? null : wholeRupees(room * BigInt(row.units));
+  return { points: price(plain(room), row.decimals), percent: Number((room * 10000n) / now) / 100, rupees };
+}
+
+function wholeRupees(units) {
+  const scale = 10n ** BigInt(PLACES);
+  return units < 0n ? "0" : grouped((units + scale / 2n) / scale);
 }
 
 function plain(units) {
   return toText(units, 2).replace("−", "-");
+}
+
+export function seconds(ms) {
+  return `${(Math.max(0, ms) / 1000).toFixed(1)} s`;
 }
 
 export function age(ms) {

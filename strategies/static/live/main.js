@@ -7,10 +7,12 @@ import { List } from "./list.js";
 import { Desktop } from "./notify.js";
 import { Painter, cells, setData, setText } from "./painter.js";
 import { fillers } from "./rows.js";
+import { Score } from "./score.js";
 import { LiveSocket } from "./socket.js";
 
 const EVENTS_KEPT = 100;
 const desk = new Desk();
+const score = new Score(desk);
 const painter = new Painter();
 const fill = fillers(desk);
 const desktop = new Desktop(document.querySelector("#notify"));
@@ -36,6 +38,7 @@ function snapshot(message) {
   }
   for (const name of Object.keys(lists)) lists[name].replace(message[name]);
   alerts(message.alerts);
+  score.take(message.score);
   index();
 }
 
@@ -62,17 +65,16 @@ function happened(event) {
   while (lists.events.elements.size > EVENTS_KEPT) lists.events.remove(lists.events.body.lastElementChild.dataset.id);
 }
 
+/** How many things call for a person stands in the title, where a tab in the background shows it. */
 function summarise() {
-  const rows = [...lists.strategies.rows.values()];
-  const count = (test) => rows.filter(test).length;
-  const armed = count((row) => row.status === "active" && row.tone === "good");
-  const exiting = count((row) => row.status === "exiting");
-  const trouble = count((row) => row.tone === "bad");
-  const words = [`${armed} armed`, exiting && `${exiting} exiting`, trouble && `${trouble} need${trouble === 1 ? "s" : ""} you`];
-  setText(document.querySelector("#summary"), rows.length ? words.filter(Boolean).join(" · ") : "");
+  const trouble = [...lists.strategies.rows.values()].filter((row) => row.tone === "bad").length;
   const urgent = [...lists.alerts.rows.values()].filter((row) => row.waits && row.urgent).length;
   const calls = Math.max(trouble, urgent);
   document.title = calls ? `(${calls}) Tickguard` : "Tickguard";
+}
+
+function armed() {
+  return [...lists.strategies.rows.values()].filter((row) => row.armed);
 }
 
 function alerts(rows) {
@@ -101,6 +103,7 @@ function judge() {
   setText(pill.querySelector("[data-words]"), words);
   setData(document.body, "alive", String(desk.alive));
   document.querySelector("#stale").hidden = mood === "live" || mood === "idle" || !desk.heardAt;
+  score.judge(armed());
   if (wasAlive !== desk.alive) PRICED.forEach((name) => lists[name].paintAll());
 }
 

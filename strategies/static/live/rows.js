@@ -55,6 +55,7 @@ function room(element, cell, row, ltp) {
   const left = format.distance(row, ltp);
   setText(cell.points, left ? left.points : "–");
   setText(cell.percent, left ? (left.percent > 0 ? `${left.percent.toFixed(2)} %` : "at the stop") : "");
+  setText(cell.risk, left && left.percent > 0 && left.rupees !== null ? ` · ₹${left.rupees}` : "");
   setData(element, "near", String(Boolean(left) && left.percent < NEAR));
   const share = left ? Math.max(0, Math.min(1, left.percent / FULL_BAR)) : 0;
   cell.bar.style.transform = `scaleX(${share.toFixed(3)})`;
