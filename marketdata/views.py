@@ -1,4 +1,4 @@
-"""A person's broker account: how its login is, and logging in again."""
+"""A person's broker account: entering it, how its login is, and logging in again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from marketdata.forms import TypedLoginForm
+from marketdata.forms import AccountForm, TypedLoginForm
+from marketdata.hints import hint
 from marketdata.logins import LoginError, Logins, is_refused, login_of, moment_text, token_life
-from marketdata.models import BrokerAccount
+from marketdata.models import BrokerAccount, Subscription
 from marketdata.ports import Login
+from marketdata.subscriptions import STRATEGY
 
+_WHO = {"client_id", "api_key"}
 _PENDING_S = 15 * 60
 """A login that takes longer than this is begun anew."""
 
@@ -31,6 +34,34 @@ class UserRequest(HttpRequest):
     """A request that ``LoginRequiredMiddleware`` has let pass."""
 
     user: User
+
+
+@never_cache
+@sensitive_post_parameters("api_secret")
+@require_http_methods(["GET", "POST"])
+def new(request: UserRequest) -> HttpResponse:
+    """Enter an account of the user's own; the next page logs it in."""
+    form = AccountForm(request.POST or None, instance=BrokerAccount(user=request.user))
+    if form.is_valid():
+        row = form.save()
+        messages.success(request, f"{row} is saved. Now log in at {row.get_broker_display()}.")
+        return redirect("broker-account", row.pk)
+    return render(request, "brokers/form.html", {"form": form, "title": "Add a broker account"})
+
+
+@never_cache
+@sensitive_post_parameters("api_secret")
+@require_http_methods(["GET", "POST"])
+def edit(request: UserRequest, pk: int) -> HttpResponse:
+    """Change an account of the user's own; a login of another client or app does not outlive that."""
+    row = _own(request, pk)
+    title = f"Edit {row}"
+    form = AccountForm(request.POST or None, instance=row)
+    if form.is_valid() and _is_free(form):
+        _save(form)
+        messages.success(request, "Saved.")
+        return redirect("broker-account", pk)
+    return render(request, "brokers/form.html", {"form": form, "title": title, "account": row})
 
 
 @never_cache
@@ -120,6 +151,27 @@ def callback(request: HttpRequest, broker: str) -> HttpResponse:
 
 def _own(request: HttpRequest, pk: int) -> BrokerAccount:
     return get_object_or_404(BrokerAccount, pk=pk, user=request.user)
+
+
+def _is_free(form: AccountForm) -> bool:
+    """Who logs in may change while nothing is armed: the positions looked after are that client's."""
+    changed = sorted(_WHO & set(form.changed_data))
+    armed = Subscription.objects.filter(account=form.instance, holder__startswith=STRATEGY)
+    if not changed or not armed.exists():
+        return True
+    form.add_error(changed[0], "Stops are armed through this account: stop its strategies first.")
+    return False
+
+
+def _save(form: AccountForm) -> None:
+    """Write the changed columns alone: the listeners and logins write others of the same row."""
+    row, names = form.instance, list(form.changed_data)
+    if _WHO & set(names):
+        row.access_token, row.token_expires_at = "", None
+        names += ["access_token", "token_expires_at"]
+    if names:
+        row.save(update_fields=names)
+        hint()
 
 
 def _callback(request: HttpRequest, broker: str) -> str:

@@ -64,6 +64,35 @@ def start_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
         return _changed(strategy, "started", by, {"stop_loss": plain(strategy.stop_loss)})
 
 
+def create_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
+    """Store a new strategy as a draft; nothing is armed. ``strategy`` is an unsaved instance."""
+    with transaction.atomic():
+        strategy.status = Strategy.Status.DRAFT
+        strategy.save(force_insert=True)
+        return _changed(strategy, "created", by, {"stop_loss": plain(strategy.stop_loss)})
+
+
+def change_strategy(strategy: Strategy, changes: Mapping[str, Any], *, by: By = None) -> Strategy:
+    """Change what a strategy is about, while nothing is armed; its name may change at any time.
+
+    Args:
+        strategy: A saved row.
+        changes: Columns with their new values; ``stop_loss`` among them may be None.
+        by: Who asked for it.
+
+    Raises:
+        StrategyError: It is armed or being exited: nothing was changed.
+
+    """
+    rows = Strategy.objects.filter(pk=strategy.pk)
+    if set(changes) - {"name"}:
+        rows = rows.filter(status__in=_STARTABLE)
+    with transaction.atomic():
+        if changes and not rows.update(**changes):
+            raise StrategyError(_why_not(strategy, "changed"))
+        return _changed(strategy, "changed", by, {"text": ", ".join(sorted(changes)).replace("_", " ")})
+
+
 def stop_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
     """Disarm a strategy and let go of its subscription. Its position is left as it is.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 
+from marketdata.models import BrokerAccount, Instrument
 from strategies.live.entry import refuse_passed_stop
+from strategies.live.finding import NotFound, find_instrument
 from strategies.models import Strategy
 from strategies.reporting import plain
 from strategies.services import StrategyError
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     _StrategyModelForm = forms.ModelForm[Strategy]
 else:
     _StrategyModelForm = forms.ModelForm
+
+
+_DELIVERY = (Strategy.Product.CNC, Strategy.Product.MTF)
 
 
 class WatchForm(forms.Form):
@@ -39,7 +45,7 @@ class StrategyForm(_StrategyModelForm):
 
     class Meta:
         model = Strategy
-        fields = (
+        fields: ClassVar[Sequence[str]] = (
             "user", "account", "instrument", "name", "position", "product", "quantity", "entry_price", "live",
             "stop_loss",
         )  # fmt: skip
@@ -65,7 +71,8 @@ class StrategyForm(_StrategyModelForm):
 
     def _as_typed(self) -> Strategy:
         """Return the row as it would be saved; read-only fields keep what they have."""
-        row = Strategy.objects.get(pk=self.instance.pk) if self.instance.pk else Strategy()
+        stored = Strategy.objects.filter(pk=self.instance.pk).first()
+        row = stored or Strategy(user_id=self.instance.user_id)
         for name, value in self.cleaned_data.items():
             setattr(row, name, value)
         return row
@@ -104,13 +111,161 @@ class StrategyForm(_StrategyModelForm):
 
     def _check_not_passed(self, row: Strategy) -> None:
         """A stop that the price has passed would exit the moment it is armed."""
-        if row.status != Strategy.Status.ACTIVE or "stop_loss" not in self.changed_data:
-            return
+        if row.status == Strategy.Status.ACTIVE and "stop_loss" in self.changed_data:
+            self._refuse_passed(row)
+
+    def _refuse_passed(self, row: Strategy) -> None:
         try:
-            refuse_passed_stop(row)
+            refuse_passed_stop(row, "it would exit at once. Choose another stop.")
         except StrategyError as exc:
             self._refuse("stop_loss", str(exc))
 
     def _refuse(self, field: str, text: str) -> None:
         # A field that is read-only just now is not on the form.
         self.add_error(field if field in self.fields else None, text)
+
+
+class RupeesField(forms.DecimalField):
+    """A price as people write or paste it: ``1,23,456.75`` or ``₹ 1490``."""
+
+    def to_python(self, value: Any) -> Any:
+        text = value.replace(",", "").replace("₹", "").strip() if isinstance(value, str) else value
+        return super().to_python(text)
+
+
+class WholeField(forms.IntegerField):
+    """A count as people write it: ``1,000``. Nothing typed is none."""
+
+    def to_python(self, value: Any) -> int | None:
+        text = value.replace(",", "").strip() if isinstance(value, str) else value
+        return super().to_python(text) or 0
+
+
+class OwnStrategyForm(StrategyForm):
+    """A strategy of the user's own, on their own accounts; the instrument is typed by its name."""
+
+    instrument = forms.CharField(
+        label="Instrument",
+        max_length=80,
+        help_text="Exchange and symbol, such as NSE:INFY or NFO:NIFTY26DECFUT.",
+        error_messages={"required": "Type the instrument, such as NSE:INFY."},
+    )
+    position = forms.ChoiceField(
+        label="What you hold",
+        choices=[
+            (Strategy.Position.BOUGHT, "Bought (long): sell when the price falls to the stop"),
+            (Strategy.Position.SOLD, "Sold (short): buy back when the price rises to the stop"),
+            (Strategy.Position.NONE, "Nothing yet: watch the price only"),
+        ],
+    )
+    quantity = WholeField(
+        label="Quantity", required=False, min_value=0, error_messages={"invalid": "Type a whole number."}
+    )
+    entry_price = RupeesField(label="Entry price (optional)", required=False, max_digits=20, decimal_places=7)
+    stop_loss = RupeesField(label="Stop-loss", required=False, max_digits=20, decimal_places=7)
+
+    class Meta(StrategyForm.Meta):
+        fields = (
+            "account", "instrument", "position", "product", "quantity", "entry_price", "stop_loss", "name", "live",
+        )  # fmt: skip
+        labels: ClassVar = {"name": "Name (optional)", "live": "Allow real orders"}
+        help_texts: ClassVar = {
+            "product": "As it stands in your position: an exit is sent with the same product.",
+            "live": "Real orders also need the same switch on the account, and LIVE_TRADING on this installation.",
+        }
+        error_messages: ClassVar = {
+            "account": {"required": "Choose the broker account that holds the position."},
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        own = BrokerAccount.objects.filter(user=self.instance.user_id).order_by("pk")
+        account = cast("forms.ModelChoiceField[BrokerAccount]", self.fields["account"])
+        account.queryset, account.empty_label = own, None
+        account.label = "Broker account"
+        for name in ("entry_price", "stop_loss", "quantity"):
+            self.fields[name].widget = forms.TextInput({"inputmode": "decimal"})
+        self.fields["instrument"].widget.attrs |= {"placeholder": "NSE:INFY", "autocapitalize": "characters"}
+        if self.instance.pk:
+            self.initial["instrument"] = self.instance.symbol
+        elif not self.initial.get("quantity"):
+            self.initial["quantity"] = ""
+        for field in self.fields.values():
+            _dress(field)
+
+    def clean_instrument(self) -> Instrument | None:
+        """Look it up in the list of the account's broker."""
+        account: BrokerAccount | None = self.cleaned_data.get("account")
+        if account is None:
+            return None
+        try:
+            return find_instrument(account.broker, self.cleaned_data["instrument"])
+        except NotFound as exc:
+            raise forms.ValidationError(str(exc)) from None
+
+    def _check_not_passed(self, row: Strategy) -> None:
+        """A draft that would exit when started is a slip of the pen, unless nobody touched its stop."""
+        if {"stop_loss", "position", "instrument"} & set(self.changed_data):
+            self._refuse_passed(row)
+
+    def _check_quantity(self, row: Strategy) -> None:
+        super()._check_quantity(row)
+        if row.position == Strategy.Position.NONE:
+            return
+        if row.stop_loss is None:
+            self._refuse("stop_loss", "A position needs a stop-loss: type the price at which to leave it.")
+        self._check_product(row)
+
+    def _check_product(self, row: Strategy) -> None:
+        """An exit looks for the position under its product: under another one there is nothing to exit."""
+        delivery, kind = row.product in _DELIVERY, row.instrument.instrument_type
+        if kind == Instrument.Type.INDEX:
+            self._refuse(
+                "instrument", f"{row.instrument} is an index: hold its future or option, or watch it only."
+            )
+        elif delivery and kind != Instrument.Type.EQ:
+            self._refuse("product", f"{row.product} is for shares: choose NRML or MIS for {row.instrument}.")
+        elif delivery and row.position == Strategy.Position.SOLD:
+            self._refuse("product", f"{row.product} cannot be sold short: choose MIS.")
+        elif row.product == Strategy.Product.NRML and kind == Instrument.Type.EQ:
+            self._refuse("product", "NRML is for futures and options: choose CNC, MTF or MIS for shares.")
+
+
+class NameForm(_StrategyModelForm):
+    """All that may change beside the stop while a strategy is armed."""
+
+    class Meta:
+        model = Strategy
+        fields = ("name",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _dress(self.fields["name"])
+
+
+class StopForm(StrategyForm):
+    """Where the stop moves to; an armed one must leave the price room."""
+
+    stop_loss = RupeesField(
+        label="New stop-loss",
+        max_digits=20,
+        decimal_places=7,
+        error_messages={"required": "Type the new stop-loss."},
+    )
+
+    class Meta(StrategyForm.Meta):
+        fields = ("stop_loss",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["stop_loss"].widget = forms.TextInput({"inputmode": "decimal", "autofocus": True})
+        _dress(self.fields["stop_loss"])
+
+    def _check_not_passed(self, row: Strategy) -> None:
+        self._refuse_passed(row)
+
+
+def _dress(field: forms.Field) -> None:
+    """Give a widget the page's look, and keep browsers from filling it in."""
+    if not isinstance(field.widget, forms.CheckboxInput):
+        field.widget.attrs |= {"class": "field", "autocomplete": "off", "spellcheck": "false"}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from strategies.live import views
+from strategies.live import editing, views
 
 urlpatterns = [
     path("", views.live, name="live"),
     path("watch/", views.watch, name="watch"),
     path("unwatch/", views.unwatch, name="unwatch"),
+    path("strategies/new/", editing.new, name="strategy-new"),
+    path("strategies/<int:pk>/edit/", editing.edit, name="strategy-edit"),
+    path("strategies/<int:pk>/stop-price/", editing.move_stop, name="strategy-move"),
     path("strategies/<int:pk>/", views.timeline, name="timeline"),
     path("strategies/<int:pk>/start/", views.start, name="strategy-start"),
     path("strategies/<int:pk>/stop/", views.stop, name="strategy-stop"),

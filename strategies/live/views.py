@@ -19,12 +19,14 @@ from strategies import services
 from strategies.alerts import acknowledge as acknowledge_alert
 from strategies.live import state as page
 from strategies.live import watching, words
-from strategies.live.entry import refuse_passed_stop
+from strategies.live.entry import last_price, refuse_passed_stop
 from strategies.live.forms import WatchForm
 from strategies.live.prices import read_prices
+from strategies.live.texts import price_text
 from strategies.live.timeline import timeline_of
 from strategies.models import Alert, Exit, Strategy
 from strategies.services import StrategyError
+from strategies.switches import mode_of
 
 Action = Callable[[Strategy, User], Any]
 
@@ -71,7 +73,10 @@ def timeline(request: UserRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def start(request: UserRequest, pk: int) -> HttpResponse:
-    """Arm a strategy's stop."""
+    """Arm a strategy's stop. Where that may cost money, a plain form is asked back first."""
+    strategy = _own(request, pk)
+    if mode_of(strategy.account, strategy) == "LIVE" and not (_is_confirmed(request) or _is_script(request)):
+        return _ask(request, f"Start {strategy}?", words.ARMING, "Start", strategy)
 
     def act(strategy: Strategy, user: User) -> None:
         refuse_passed_stop(strategy)
@@ -90,14 +95,12 @@ def stop(request: UserRequest, pk: int) -> HttpResponse:
 def exit_now(request: UserRequest, pk: int) -> HttpResponse:
     """Leave a strategy's position at once."""
     if not _is_confirmed(request):
-        strategy = get_object_or_404(Strategy.objects.select_related("instrument"), pk=pk, user=request.user)
-        return _ask(
-            request,
-            f"Exit {strategy} now?",
+        strategy = _own(request, pk)
+        text = (
             f"An order to close the whole position of {strategy.symbol} goes to the broker at once. "
-            "It cannot be called back.",
-            "Exit now",
+            "It cannot be called back."
         )
+        return _ask(request, f"Exit {strategy} now?", text, "Exit now", strategy)
     return _act(request, pk, lambda row, user: services.exit_now(row, by=user), "Exiting now.")
 
 
@@ -106,7 +109,9 @@ def retry_exit(request: UserRequest, pk: int) -> HttpResponse:
     """Have an exit that waits for a person tried again."""
     row = _own_exit(request, pk)
     if not _is_confirmed(request):
-        return _ask(request, f"Send the exit of {row.strategy} again?", words.RETRY, "Send again")
+        return _ask(
+            request, f"Send the exit of {row.strategy} again?", words.RETRY, "Send again", row.strategy
+        )
     return _decide(request, row, services.retry_exit, "Trying the exit again.")
 
 
@@ -115,7 +120,7 @@ def abandon_exit(request: UserRequest, pk: int) -> HttpResponse:
     """End an exit that waits for a person."""
     row = _own_exit(request, pk)
     if not _is_confirmed(request):
-        return _ask(request, f"End the exit of {row.strategy}?", words.ABANDON, "End it")
+        return _ask(request, f"End the exit of {row.strategy}?", words.ABANDON, "End it", row.strategy)
     return _decide(request, row, services.abandon_exit, "The exit has ended. The position is yours to close.")
 
 
@@ -153,13 +158,17 @@ def acknowledge(request: UserRequest, pk: int | None = None) -> HttpResponse:
 
 
 def _act(request: UserRequest, pk: int, action: Action, done: str) -> HttpResponse:
-    own = Strategy.objects.select_related("instrument", "account")
-    strategy = get_object_or_404(own, pk=pk, user=request.user)
+    strategy = _own(request, pk)
     try:
         action(strategy, request.user)
     except StrategyError as exc:
         return _answer(request, error=str(exc), strategy=pk)
     return _answer(request, done=done, strategy=pk)
+
+
+def _own(request: UserRequest, pk: int) -> Strategy:
+    own = Strategy.objects.select_related("instrument", "account")
+    return get_object_or_404(own, pk=pk, user=request.user)
 
 
 def _own_exit(request: UserRequest, pk: int) -> Exit:
@@ -179,22 +188,36 @@ def _is_confirmed(request: UserRequest) -> bool:
     return request.POST.get("confirmed") == "yes"
 
 
-def _ask(request: UserRequest, title: str, text: str, button: str) -> HttpResponse:
+def _is_script(request: UserRequest) -> bool:
+    return "application/json" in request.headers.get("accept", "")
+
+
+def _ask(request: UserRequest, title: str, text: str, button: str, strategy: Strategy) -> HttpResponse:
     """Without scripts: one page between a slip and an order."""
-    return render(request, "live/confirm.html", {"title": title, "text": text, "button": button})
+    context = {
+        "title": title,
+        "text": text,
+        "button": button,
+        "row": page.one_strategy(request.user.pk, strategy.pk, timezone.now()),
+        "ltp": price_text(last_price(strategy.symbol), strategy.instrument.tick_size),
+        "mode": mode_of(strategy.account, strategy),
+        "back": request.POST.get("back", ""),
+    }
+    return render(request, "live/confirm.html", context)
 
 
 def _answer(
     request: UserRequest, *, done: str = "", error: str = "", strategy: int | None = None
 ) -> HttpResponse:
     """Answer a script with the row as it is now, and a plain form with the page it came from."""
-    if "application/json" in request.headers.get("accept", ""):
+    if _is_script(request):
         row = None if strategy is None else page.one_strategy(request.user.pk, strategy, timezone.now())
         return JsonResponse(
             {"text": error or done, "ok": not error, "row": row}, status=409 if error else 200
         )
     (messages.error if error else messages.success)(request, error or done)
-    return redirect("live")
+    is_on_its_page = strategy is not None and request.POST.get("back") == "strategy"
+    return redirect("timeline", strategy) if is_on_its_page else redirect("live")
 
 
 def _readable(rows: page.State) -> page.State:

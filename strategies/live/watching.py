@@ -30,7 +30,7 @@ def watch(user_id: int, symbols: Iterable[str]) -> int:
     """
     accounts = list(BrokerAccount.objects.filter(user=user_id).order_by("-desired_state", "pk"))
     if not accounts:
-        raise WatchError("You have no broker account yet: add one in the admin, then watch instruments.")
+        raise WatchError("You have no broker account yet: add one, then watch instruments.")
     wanted = {symbol: _find(symbol, accounts) for symbol in symbols}
     holder = watch_holder(user_id)
     with transaction.atomic():

@@ -32,6 +32,8 @@ _ORDER = {
     "lost": "Order not found at the broker",
 }
 _EVENTS = {
+    "created": "Entered: the stop is off until it is started",
+    "changed": "Changed",
     "started": "Started: the stop is armed",
     "stopped": "Stopped: the stop is off",
     "sl_triggered": "Stop touched",
@@ -117,6 +119,10 @@ class Words:
 RETRY = (
     "Look at the broker's order book first. An order whose fate is not known is given up by this, unless the broker "
     "shows a sign of it: if it is alive all the same, the position is sold twice."
+)
+ARMING = (
+    "From now on the stop is watched. The moment a price touches it, an order to close the whole position goes to the "
+    "broker: that is real money."
 )
 ABANDON = (
     "No more orders are sent for this exit, and what is still open at the broker is cancelled. "
