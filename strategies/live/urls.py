@@ -14,6 +14,7 @@ urlpatterns = [
     path("strategies/<int:pk>/edit/", editing.edit, name="strategy-edit"),
     path("strategies/<int:pk>/stop-price/", editing.move_stop, name="strategy-move"),
     path("strategies/<int:pk>/", views.timeline, name="timeline"),
+    path("strategies/<int:pk>/export.json", views.export, name="strategy-export"),
     path("strategies/<int:pk>/start/", views.start, name="strategy-start"),
     path("strategies/<int:pk>/stop/", views.stop, name="strategy-stop"),
     path("strategies/<int:pk>/exit/", views.exit_now, name="strategy-exit"),

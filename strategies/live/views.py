@@ -20,6 +20,7 @@ from strategies.alerts import acknowledge as acknowledge_alert
 from strategies.live import state as page
 from strategies.live import watching, words
 from strategies.live.entry import last_price, refuse_passed_stop
+from strategies.live.export import export_text
 from strategies.live.forms import WatchForm
 from strategies.live.prices import read_prices
 from strategies.live.texts import price_text
@@ -69,6 +70,15 @@ def timeline(request: UserRequest, pk: int) -> HttpResponse:
     row = page.one_strategy(request.user.pk, pk, timezone.now())
     strategy = get_object_or_404(Strategy.objects.select_related("instrument"), pk=pk, user=request.user)
     return render(request, "live/timeline.html", {"row": row, **timeline_of(strategy)})
+
+
+@never_cache
+@require_GET
+def export(request: UserRequest, pk: int) -> HttpResponse:
+    """Everything that is stored of one strategy, to be kept as a file."""
+    text = export_text(_own(request, pk), timezone.now())
+    name = {"Content-Disposition": f'attachment; filename="strategy-{pk}.json"'}
+    return HttpResponse(text, content_type="application/json", headers=name)
 
 
 @require_POST
