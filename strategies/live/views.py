@@ -15,6 +15,8 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
+from marketdata.catalogue import Found, find_instruments
+from marketdata.models import BrokerAccount
 from strategies import services
 from strategies.alerts import acknowledge as acknowledge_alert
 from strategies.live import state as page
@@ -31,6 +33,7 @@ from strategies.switches import mode_of
 
 Action = Callable[[Strategy, User], Any]
 
+_TYPED_MAX = 80
 _DRAWN = 100
 """Rows of a list in the page itself; the socket's first message brings the others sooner than a template would."""
 
@@ -147,6 +150,21 @@ def watch(request: UserRequest) -> HttpResponse:
     return _answer(
         request, done=f"{count} added to the watch list." if count else "Already on the watch list."
     )
+
+
+@never_cache
+@require_GET
+def instruments(request: UserRequest) -> HttpResponse:
+    """Offer the instruments that the user's brokers list and that ``q`` may mean, the likeliest first."""
+    own = BrokerAccount.objects.filter(user=request.user)
+    brokers = set(own.values_list("broker", flat=True))
+    found = find_instruments(brokers, request.GET.get("q", "")[:_TYPED_MAX])
+    return JsonResponse({"instruments": [_offered(one) for one in found]})
+
+
+def _offered(found: Found) -> dict[str, str]:
+    until = "" if found.expiry is None else f"{found.expiry.day} {found.expiry:%b %Y}"
+    return {"symbol": found.symbol, "name": found.name, "until": until}
 
 
 @require_POST

@@ -142,6 +142,35 @@ async def test_the_buttons_work_in_place_and_events_arrive(
         assert guest.complaints == []
 
 
+async def test_instruments_are_found_as_one_types_and_watched_with_the_keyboard_alone(
+    user: User, strategy: Strategy, web: Web
+) -> None:
+    async with browser() as chromium, visitor(chromium, web.root) as guest:
+        await guest.log_in(user.username, PASSWORD)
+        await expect(guest.page.locator("#clock")).to_contain_text("IST")
+        field, offers = guest.page.locator("#instruments"), guest.page.locator("#offers [role=option]")
+        await field.focus()
+        await guest.page.keyboard.type("n")
+        await expect(offers).to_have_count(0)  # nothing begins so, and one letter is not looked for elsewhere
+        await guest.page.keyboard.press("Backspace")
+        await guest.page.keyboard.type("s")
+        await expect(offers.first).to_contain_text("NSE:SBIN")
+        await guest.page.keyboard.press("Escape")
+        await expect(guest.page.locator("#offers")).to_be_hidden()
+        await guest.page.keyboard.press("ArrowDown")
+        await expect(field).to_have_attribute("aria-activedescendant", "offer-0")
+        await guest.page.keyboard.press("Enter")
+
+        watched = guest.page.locator("[data-list=watch] [data-id]")
+        await expect(watched).to_contain_text("NSE:SBIN")
+        await guest.page.reload()
+        await expect(watched).to_have_count(1)
+        await expect(guest.page.locator("#clock")).to_contain_text("IST")
+        await guest.page.get_by_role("button", name="Stop watching NSE:SBIN").click()
+        await expect(watched).to_have_count(0)
+        assert guest.complaints == []
+
+
 async def test_exiting_by_hand_asks_first(user: User, strategy: Strategy, web: Web) -> None:
     async with browser() as chromium, visitor(chromium, web.root) as guest:
         await guest.log_in(user.username, PASSWORD)

@@ -8,6 +8,7 @@ import { Desktop } from "./notify.js";
 import { Painter, cells, setData, setText } from "./painter.js";
 import { fillers } from "./rows.js";
 import { Score } from "./score.js";
+import { Search } from "./search.js";
 import { LiveSocket } from "./socket.js";
 
 const EVENTS_KEPT = 100;
@@ -131,6 +132,11 @@ const socket = new LiveSocket("/ws/live/", {
   },
 });
 takeOver(onAnswer);
+const toWatch = document.querySelector("#instruments");
+new Search(toWatch, document.querySelector("#offers"), (symbol) => {
+  toWatch.value = symbol;
+  toWatch.form.requestSubmit();
+});
 document.querySelector("#alert button").addEventListener("click", () => (document.querySelector("#alert").hidden = true));
 setInterval(everySecond, 1000);
 setInterval(judge, 250);

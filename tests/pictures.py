@@ -1,0 +1,52 @@
+"""Takes the pictures of the README and the docs from a running demo.
+
+    make run                                                    # in another terminal
+    python -m tests.pictures http://127.0.0.1:8000 PASSWORD     # the one that it printed
+
+Both colour schemes and a phone; the demo's first exit is over before the pictures are taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from playwright.async_api import Browser, expect
+
+from tests.environment import ROOT
+from tests.support.browser import PHONE, Scheme, browser, visitor
+
+FOLDER = ROOT / "docs" / "img"
+PICTURES: tuple[tuple[str, tuple[int, int], Scheme], ...] = (
+    ("live.png", (1280, 1000), "light"),
+    ("live-dark.png", (1280, 1000), "dark"),
+    ("live-phone.png", (PHONE[0], 1100), "dark"),
+)
+
+
+async def take(chromium: Browser, args: argparse.Namespace) -> None:
+    for name, size, scheme in PICTURES:
+        async with visitor(chromium, args.url.rstrip("/"), size=size, scheme=scheme) as guest:
+            await guest.log_in(args.user, args.password)
+            page = guest.page
+            await expect(page.locator("#connection")).to_have_text("Live", timeout=60_000)
+            await expect(page.locator("[data-list=exits]")).to_contain_text(
+                "sold", ignore_case=True, timeout=120_000
+            )
+            await page.screenshot(path=args.folder / name)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description="Take the pictures of the docs from a running demo.")
+    parser.add_argument("url")
+    parser.add_argument("password")
+    parser.add_argument("--user", default="demo")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    args = parser.parse_args()
+    async with browser() as chromium:
+        await take(chromium, args)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
