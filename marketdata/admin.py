@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Case, Model, QuerySet, When
+from django.db.models import Case, QuerySet, When
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -16,6 +16,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
+from marketdata.admin_base import Admin, ReadOnly, WithHistory, badge, may, timeline
+from marketdata.badges import listener_badges
 from marketdata.listening import (
     StillWatching,
     restart_listening,
@@ -25,6 +27,7 @@ from marketdata.listening import (
 )
 from marketdata.logins import LoginError, Logins, token_life
 from marketdata.models import (
+    SECRETS,
     BrokerAccount,
     ClosingPrice,
     Instrument,
@@ -38,11 +41,7 @@ from marketdata.models import (
 )
 from marketdata.subscriptions import SubscriptionManager
 
-if TYPE_CHECKING:
-    _Admin = admin.ModelAdmin[Model]
-else:
-    _Admin = admin.ModelAdmin
-
+_EVENTS_SHOWN = 50
 _WISHES = {
     "start": (start_listening, "will run within 2 seconds; it connects once there is something to watch"),
     "restart": (restart_listening, "will make a new connection within 2 seconds; no other account notices"),
@@ -53,20 +52,7 @@ _WISHES = {
 }
 
 
-class ReadOnly(_Admin):
-    """Shown to people, written by the machine."""
-
-    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class ListenerActions(_Admin):
+class ListenerActions(Admin):
     """Start, stop and restart the listeners of the chosen rows; ``listening`` says what that means."""
 
     actions: tuple[str, ...] = ("start_listeners", "stop_listeners", "restart_listeners")
@@ -80,16 +66,14 @@ class ListenerActions(_Admin):
         """Return the account of one row."""
         return int(row.pk)
 
-    def has_run_permission(self, request: HttpRequest) -> bool:
-        """Whoever may change accounts may start and stop their listeners."""
-        user: Any = request.user
-        return bool(user.has_perm("marketdata.change_brokeraccount"))
+    def has_control_permission(self, request: HttpRequest) -> bool:
+        return may(request, "marketdata.control_listener")
 
-    @admin.action(description="Start listeners", permissions=["run"])
+    @admin.action(description="Start listeners", permissions=["control"])
     def start_listeners(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         _carry_out(request, "start", self.account_ids(queryset))
 
-    @admin.action(description="Stop listeners (their stops are no longer watched)", permissions=["run"])
+    @admin.action(description="Stop listeners (their stops are no longer watched)", permissions=["control"])
     def stop_listeners(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         try:
             _carry_out(request, "stop", self.account_ids(queryset))
@@ -99,7 +83,7 @@ class ListenerActions(_Admin):
             return _ask(self, request, "stop", str(exc), fields, target=request.get_full_path())
         return None
 
-    @admin.action(description="Restart listeners", permissions=["run"])
+    @admin.action(description="Restart listeners", permissions=["control"])
     def restart_listeners(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         _carry_out(request, "restart", self.account_ids(queryset))
 
@@ -108,14 +92,16 @@ class ListenerActions(_Admin):
     ) -> HttpResponse:
         """Show the form with a way to each wish for the listener."""
         row = self.get_object(request, unquote(object_id))
-        wishes = [] if row is None or not self.has_run_permission(request) else _ways(self.account_id(row))
+        wishes = (
+            [] if row is None or not self.has_control_permission(request) else _ways(self.account_id(row))
+        )
         return super().change_view(
             request, object_id, form_url, {**(extra_context or {}), "listener_wishes": wishes}
         )
 
 
 @admin.register(BrokerAccount)
-class BrokerAccountAdmin(ListenerActions):
+class BrokerAccountAdmin(WithHistory, ListenerActions):
     list_display = (
         "__str__",
         "user",
@@ -128,11 +114,12 @@ class BrokerAccountAdmin(ListenerActions):
         "live",
         "paper",
     )
-    list_filter = ("broker", "desired_state", "live", "paper")
+    list_filter = ("broker", "desired_state", "listener__state", "live", "paper")
     list_select_related = ("user", "listener")
     search_fields = ("name", "client_id", "user__username")
+    show_facets = admin.ShowFacets.ALWAYS
     autocomplete_fields = ("user",)
-    readonly_fields = ("generation", "state", "token", "log_in")
+    readonly_fields = ("generation", "state", "token", "log_in", "happened")
     actions = (*ListenerActions.actions, "check_logins")
     fieldsets = (
         (None, {"fields": ("user", "broker", "name", "client_id")}),
@@ -145,11 +132,16 @@ class BrokerAccountAdmin(ListenerActions):
         ),
         ("Orders", {"fields": ("live", "paper", "never_resend", "exit_after_gap")}),
         ("Listener", {"fields": ("desired_state", "state", "generation")}),
+        ("What happened", {"fields": ("happened",)}),
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Stopping a listener has to be asked for by its own way, which says what it costs."""
-        return self.readonly_fields if obj is None else (*self.readonly_fields, "desired_state")
+        is_free = obj is None and self.has_control_permission(request)
+        return self.readonly_fields if is_free else (*self.readonly_fields, "desired_state")
+
+    def has_validate_permission(self, request: HttpRequest) -> bool:
+        return may(request, "marketdata.validate_token")
 
     def get_urls(self) -> list[URLPattern]:
         """Add the page that asks before a wish for one account's listener."""
@@ -159,12 +151,13 @@ class BrokerAccountAdmin(ListenerActions):
 
     def listener_view(self, request: HttpRequest, pk: int, wish: str) -> HttpResponse:
         """Ask, then carry out."""
-        if not self.has_run_permission(request):
+        if not self.has_control_permission(request):
             raise PermissionDenied
-        account = get_object_or_404(BrokerAccount.objects.defer("api_secret", "access_token"), pk=pk)
+        account = get_object_or_404(BrokerAccount.objects.without_secrets(), pk=pk)
         if wish not in _WISHES:
             raise Http404
-        back = reverse("admin:marketdata_brokeraccount_change", args=[pk])
+        seen = self.has_view_permission(request)
+        back = reverse("admin:marketdata_brokeraccount_change", args=[pk]) if seen else reverse("admin:index")
         if request.method != "POST":
             return _ask(self, request, wish, _meaning(wish, account), [], target=request.path, back=back)
         _carry_out(request, wish, [pk])
@@ -172,15 +165,22 @@ class BrokerAccountAdmin(ListenerActions):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         typed = bool(form.cleaned_data.get("access_token"))
+        if kept := [name for name in SECRETS if name in form.changed_data]:
+            obj._change_reason = f"changed: {', '.join(kept)}".replace("_", " ")
         if typed and "token_expires_at" not in form.changed_data:
             obj.token_expires_at = None  # that was the other token's
         super().save_model(request, obj, form, change)
         SubscriptionManager().hint()
 
-    @admin.display(description="feed")
+    @admin.display(description="feed", ordering="listener__state")
     def state(self, account: BrokerAccount) -> str:
-        listener = getattr(account, "listener", None)
-        return "not reported yet" if listener is None else str(listener.get_state_display())
+        return badge("listener", account.pk or 0, "state", *listener_badges(account, timezone.now())["state"])
+
+    @admin.display(description="the last 50")
+    def happened(self, account: BrokerAccount) -> str:
+        """Show the journal of the listener."""
+        rows = account.events.order_by("-pk")[:_EVENTS_SHOWN] if account.pk else ()
+        return timeline((row.at, _told(row), "quiet") for row in rows)
 
     @admin.display(description="login")
     def token(self, account: BrokerAccount) -> str:
@@ -199,7 +199,7 @@ class BrokerAccountAdmin(ListenerActions):
         marked: QuerySet[Any] = rows.annotate(is_own=own)
         return marked
 
-    @admin.action(description="Check logins at the broker", permissions=["run"])
+    @admin.action(description="Check logins at the broker", permissions=["validate"])
     def check_logins(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for account in queryset:
             try:
@@ -210,7 +210,7 @@ class BrokerAccountAdmin(ListenerActions):
 
 
 @admin.register(Instrument)
-class InstrumentAdmin(_Admin):
+class InstrumentAdmin(Admin):
     list_display = (
         "symbol",
         "broker",
@@ -228,22 +228,21 @@ class InstrumentAdmin(_Admin):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(_Admin):
+class SubscriptionAdmin(ReadOnly):
     list_display = ("instrument", "account", "holder")
     list_filter = ("account__broker",)
     list_select_related = ("instrument", "account")
     search_fields = ("instrument__tradingsymbol", "holder", "account__name")
-    autocomplete_fields = ("account", "instrument")
 
 
 @admin.register(Listener)
 class ListenerAdmin(ReadOnly, ListenerActions):
     list_display = (
-        "account", "state", "subscription_count", "connected_at", "last_tick_at", "reconnect_attempts", "worker",
-        "reported_at",
+        "account", "feed", "prices", "carries", "connected_at", "reconnect_attempts", "worker", "last_error",
     )  # fmt: skip
-    list_filter = ("state", "account__broker")
+    list_filter = ("state", "account__broker", "worker")
     list_select_related = ("account",)
+    show_facets = admin.ShowFacets.ALWAYS
     search_fields = ("account__name", "account__client_id", "last_error")
 
     def account_ids(self, queryset: QuerySet[Any]) -> list[int]:
@@ -251,6 +250,21 @@ class ListenerAdmin(ReadOnly, ListenerActions):
 
     def account_id(self, row: Any) -> int:
         return int(row.account_id)
+
+    @admin.display(description="feed", ordering="state")
+    def feed(self, row: Listener) -> str:
+        return self._badge(row, "state")
+
+    @admin.display(description="prices", ordering="last_tick_at")
+    def prices(self, row: Listener) -> str:
+        return self._badge(row, "prices")
+
+    @admin.display(description="carries", ordering="subscription_count")
+    def carries(self, row: Listener) -> str:
+        return self._badge(row, "carries")
+
+    def _badge(self, row: Listener, field: str) -> str:
+        return badge("listener", row.account_id, field, *listener_badges(row.account, timezone.now())[field])
 
 
 @admin.register(ListenerEvent)
@@ -287,7 +301,7 @@ class ClosingPriceAdmin(ReadOnly):
 
 
 @admin.register(MarketDay)
-class MarketDayAdmin(_Admin):
+class MarketDayAdmin(Admin):
     list_display = ("exchange", "date", "opens_at", "closes_at", "note")
     list_filter = ("exchange",)
     search_fields = ("note",)
@@ -302,12 +316,12 @@ def _carry_out(request: HttpRequest, wish: str, account_ids: list[int]) -> None:
     """Do it and say so. Raises ``StillWatching`` where a person has not been asked yet."""
     ask, meaning = _WISHES[wish]
     confirmed = {"even_watching": "confirmed" in request.POST} if wish == "stop" else {}
-    for account in ask(account_ids, by=request.user.get_username(), **confirmed):
+    for account in ask(account_ids, by=request.user, **confirmed):
         messages.success(request, f"The listener of {account} {meaning}.")
 
 
 def _ask(
-    model_admin: _Admin,
+    model_admin: Admin,
     request: HttpRequest,
     wish: str,
     says: str,
@@ -326,7 +340,7 @@ def _ask(
         "back": back or target,
         "button": f"Yes, {wish}",
     }
-    return TemplateResponse(request, "admin/marketdata/listener_wish.html", context)
+    return TemplateResponse(request, "admin/ask.html", context)
 
 
 def _ways(account_id: int) -> list[tuple[str, str]]:
@@ -342,3 +356,11 @@ def _ways(account_id: int) -> list[tuple[str, str]]:
 def _meaning(wish: str, account: BrokerAccount) -> str:
     lost = what_is_lost([account.pk]) if wish == "stop" else ""
     return f"The listener of {account} {_WISHES[wish][1]}. {lost}"
+
+
+def _told(event: ListenerEvent) -> str:
+    """Say in a line what happened to a listener, and who asked for it."""
+    detail = event.detail
+    why = next((str(detail[key]) for key in ("text", "error", "reason", "symbol") if detail.get(key)), "")
+    by = f"by {detail['by']}" if detail.get("by") else ""
+    return ": ".join(part for part in (event.kind.replace("_", " ").capitalize(), why, by) if part)

@@ -15,6 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from marketdata.hints import hint
+from marketdata.history import Who, record
 from marketdata.models import BrokerAccount, ListenerEvent, Subscription
 from marketdata.subscriptions import STRATEGY
 
@@ -29,12 +30,12 @@ class StillWatching(Exception):
     """Strategies would lose their watch, and nobody has said that they may; nothing was changed."""
 
 
-def start_listening(account_ids: Collection[int], *, by: str) -> list[BrokerAccount]:
+def start_listening(account_ids: Collection[int], *, by: Who) -> list[BrokerAccount]:
     """Have listeners run; those that run already go on as they are.
 
     Args:
         account_ids: Which accounts.
-        by: Who asks, for the record.
+        by: Who asks, for the record: a user, or a name where there is none.
 
     Raises:
         UnknownAccount: One of them does not exist.
@@ -43,7 +44,7 @@ def start_listening(account_ids: Collection[int], *, by: str) -> list[BrokerAcco
     return _ask(account_ids, "start_asked", by, desired_state=RUNNING)
 
 
-def restart_listening(account_ids: Collection[int], *, by: str) -> list[BrokerAccount]:
+def restart_listening(account_ids: Collection[int], *, by: Who) -> list[BrokerAccount]:
     """Have listeners drop their connection and make a new one; one that is stopped is started.
 
     Raises:
@@ -54,13 +55,13 @@ def restart_listening(account_ids: Collection[int], *, by: str) -> list[BrokerAc
 
 
 def stop_listening(
-    account_ids: Collection[int], *, by: str, even_watching: bool = False
+    account_ids: Collection[int], *, by: Who, even_watching: bool = False
 ) -> list[BrokerAccount]:
     """Have listeners end. Exits that have begun go on; stops are not watched any more.
 
     Args:
         account_ids: Which accounts.
-        by: Who asks, for the record.
+        by: Who asks, for the record: a user, or a name where there is none.
         even_watching: A person knows that strategies lose their watch.
 
     Raises:
@@ -91,21 +92,34 @@ def what_is_lost(account_ids: Collection[int]) -> str:
     )
 
 
-def _ask(account_ids: Collection[int], kind: str, by: str, **columns: Any) -> list[BrokerAccount]:
+def keep_running(account_ids: Collection[int], *, by: Who, reason: str) -> None:
+    """Start those of these listeners that are stopped, for something has to be watched from now on.
+
+    The caller holds the transaction, and hints after it.
+    """
+    stopped = BrokerAccount.objects.filter(pk__in=account_ids, desired_state=STOPPED)
+    if pks := list(stopped.values_list("pk", flat=True)):
+        BrokerAccount.objects.filter(pk__in=pks).update(desired_state=RUNNING)
+        record(_accounts(pks), by=by, reason=reason)
+
+
+def _ask(account_ids: Collection[int], kind: str, by: Who, **columns: Any) -> list[BrokerAccount]:
     with transaction.atomic():
-        accounts = _accounts(account_ids)
         BrokerAccount.objects.filter(pk__in=account_ids).update(**columns)
+        accounts = _accounts(account_ids)
         at = timezone.now()
         ListenerEvent.objects.bulk_create(
-            ListenerEvent(account=account, at=at, kind=kind, detail={"by": by}) for account in accounts
+            ListenerEvent(account=account, at=at, kind=kind, detail={"by": str(by or "")})
+            for account in accounts
         )
+        record(accounts, by=by, reason=kind.replace("_", " "))
         transaction.on_commit(hint, robust=True)
     return accounts
 
 
 def _accounts(account_ids: Collection[int]) -> list[BrokerAccount]:
     """Return the rows without credentials: those that cannot be read must not keep a listener running."""
-    rows = BrokerAccount.objects.defer("api_secret", "access_token").filter(pk__in=account_ids)
+    rows = BrokerAccount.objects.without_secrets().filter(pk__in=account_ids)
     found = list(rows.order_by("pk"))
     if missing := sorted(set(account_ids) - {row.pk for row in found}):
         raise UnknownAccount(f"There is no account {', '.join(map(str, missing))}: nothing was changed.")

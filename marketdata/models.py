@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Upper
+from simple_history.models import HistoricalRecords
 
 from marketdata.domain.instruments import canonical, contract_text
 from marketdata.fields import EncryptedTextField, PriceField
+
+SECRETS = ("api_secret", "access_token")
 
 
 class Broker(models.TextChoices):
@@ -18,6 +21,14 @@ class Broker(models.TextChoices):
     DHAN = "dhan", "Dhan"
     FYERS = "fyers", "Fyers"
     ANGELONE = "angelone", "Angel One"
+
+
+class BrokerAccounts(models.QuerySet["BrokerAccount"]):
+    """Accounts."""
+
+    def without_secrets(self) -> Self:
+        """Leave credentials unread: credentials that cannot be decrypted then break nothing."""
+        return self.defer(*SECRETS)
 
 
 class BrokerAccount(models.Model):
@@ -51,7 +62,14 @@ class BrokerAccount(models.Model):
     desired_state = models.CharField(max_length=8, choices=DesiredState, default=DesiredState.STOPPED)
     generation = models.PositiveBigIntegerField(default=0, help_text="Raised to ask for a restart.")
 
+    objects = BrokerAccounts.as_manager()
+    history = HistoricalRecords(excluded_fields=SECRETS)
+
     class Meta:
+        permissions: ClassVar = [
+            ("control_listener", "Can start, stop and restart listeners"),
+            ("validate_token", "Can check logins at the broker"),
+        ]
         constraints: ClassVar = [
             # Two rows of one login would each send the whole exit. Brokers' ids have no letter case.
             models.UniqueConstraint(

@@ -146,7 +146,7 @@ def _has_token(request: HttpRequest) -> bool:
 
 def _accounts(only_user: int | None) -> list[BrokerAccount]:
     """Return accounts without their credentials: health needs none, and cannot fail to decrypt them."""
-    rows = BrokerAccount.objects.select_related("listener").defer("api_secret", "access_token").order_by("pk")
+    rows = BrokerAccount.objects.select_related("listener").without_secrets().order_by("pk")
     return list(rows if only_user is None else rows.filter(user_id=only_user))
 
 

@@ -101,7 +101,7 @@ def _is_sent(account: BrokerAccount, reminder: Reminder) -> bool:
 
 def _accounts(pks: Any) -> QuerySet[BrokerAccount]:
     """Return accounts whose credentials are read when they are asked for: some may not be readable."""
-    return BrokerAccount.objects.filter(pk__in=pks).defer("api_secret", "access_token").order_by("pk")
+    return BrokerAccount.objects.filter(pk__in=pks).without_secrets().order_by("pk")
 
 
 def _text(account: BrokerAccount, until: float, now: datetime) -> str:

@@ -69,7 +69,7 @@ SIMULATOR_CONTROL = environment.root("SIMULATOR_CONTROL", "http://127.0.0.1:8901
 # --- Django -----------------------------------------------------------------------------
 INSTALLED_APPS = [
     "daphne",  # first: it settles which Twisted reactor a process has
-    "django.contrib.admin",
+    "project.cockpit.apps.CockpitConfig",  # django.contrib.admin, with a site of our own
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -77,6 +77,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "csp",
+    "import_export",
+    "simple_history",
     "marketdata",
     "strategies",
     "project",
@@ -92,6 +94,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "simple_history.middleware.HistoryRequestMiddleware",
 ]
 ROOT_URLCONF = "project.urls"
 ASGI_APPLICATION = "project.asgi.application"
@@ -167,6 +170,11 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
+
+# --- Admin ------------------------------------------------------------------------------
+SIMPLE_HISTORY_REVERT_DISABLED = True  # what services alone may write is not written back from a record
+IMPORT_EXPORT_IMPORT_PERMISSION_CODE = "add"
+IMPORT_EXPORT_EXPORT_PERMISSION_CODE = "view"
 
 # --- Logs -------------------------------------------------------------------------------
 LOGGING = {

@@ -119,7 +119,7 @@ def _unreported(now: datetime, worker: str | None) -> Iterator[str]:
     accounts = BrokerAccount.objects.filter(desired_state=BrokerAccount.DesiredState.RUNNING)
     if worker is not None:
         accounts = accounts.filter(listener__worker=worker)
-    for account in accounts.select_related("listener").defer("api_secret", "access_token").order_by("pk"):
+    for account in accounts.select_related("listener").without_secrets().order_by("pk"):
         row: Listener | None = getattr(account, "listener", None)
         if not is_reported(row, now):
             yield f"The listener of {account.broker}:{account.pk} has not reported {_since(row, now)}."

@@ -12,9 +12,6 @@ from django.views.generic import RedirectView
 from project import health
 from project.metrics.views import metrics
 
-admin.site.site_header = admin.site.site_title = "Tickguard"
-admin.site.index_title = "Administration"
-
 _icon = login_not_required(RedirectView.as_view(url=static("live/icon.svg")))
 
 urlpatterns = [

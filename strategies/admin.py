@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from marketdata.admin import ReadOnly
+from marketdata.admin_base import ReadOnly, WithHistory, badge, may, moment, timeline
+from marketdata.history import record
 from strategies import alerts, services
-from strategies.live.entry import refuse_passed_stop
+from strategies.admin_wishes import StrategyWishes
+from strategies.badges import exit_badge, present_market, strategy_badge, with_parts
 from strategies.live.forms import StrategyForm
-from strategies.models import Alert, AlertDelivery, Exit, ExitOrder, SeenRange, Strategy, StrategyEvent
+from strategies.live.words import event_words
+from strategies.models import (
+    Alert,
+    AlertDelivery,
+    Exit,
+    ExitOrder,
+    SeenRange,
+    Strategy,
+    StrategyEvent,
+    WatchedInstrument,
+)
 from strategies.reporting import plain
 from strategies.services import StrategyError
 
 if TYPE_CHECKING:
-    _Admin = admin.ModelAdmin[Model]
     _Inline = admin.TabularInline[Model, Model]
 else:
-    _Admin, _Inline = admin.ModelAdmin, admin.TabularInline
+    _Inline = admin.TabularInline
 
 _LIFE = ("status", "epoch", "sl_triggered", "sl_trigger_price", "created_at")
 _TERMS = ("user", "account", "instrument", "position", "product", "quantity", "entry_price", "live")
+_COPIED = ("user", "account", "instrument", "position", "product", "quantity", "entry_price", "stop_loss")
+_EVENTS_SHOWN = 100
 
 
 class _ReadOnlyInline(_Inline):
@@ -59,47 +74,82 @@ class ExitOrderInline(_ReadOnlyInline):
 
 
 @admin.register(Strategy)
-class StrategyAdmin(_Admin):
+class StrategyAdmin(WithHistory, StrategyWishes):
     form: Any = StrategyForm
-    list_display = ("__str__", "user", "instrument", "status", "position", "quantity", "stop", "live")
-    list_filter = ("status", "position", "product", "account__broker")
-    list_select_related = ("user", "instrument", "account")
+    list_display = ("__str__", "user", "instrument", "position", "quantity", "stop", "live")
+    list_filter = (
+        "status", "position", "product", "live", "account__broker", ("user", admin.RelatedOnlyFieldListFilter),
+    )  # fmt: skip
     search_fields = ("name", "instrument__tradingsymbol", "user__username")
+    show_facets = admin.ShowFacets.ALWAYS
     autocomplete_fields = ("user", "account", "instrument")
-    actions = ("start_strategies", "stop_strategies")
+    actions = (*StrategyWishes.actions, "copy_as_drafts")
     inlines = (ExitInline,)
     fieldsets = (
         (None, {"fields": ("user", "account", "instrument", "name")}),
         ("Position", {"fields": ("position", "product", "quantity", "entry_price", "live")}),
         ("Stop", {"fields": ("stop_loss",)}),
-        ("Life", {"fields": _LIFE, "description": "Changed by starting, stopping and exiting only."}),
+        ("Life", {"fields": _LIFE, "description": "Changed by arming, disarming and exiting only."}),
+        ("What happened", {"fields": ("happened",)}),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Read each account once, however many strategies it has: its credentials are decrypted."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return with_parts(rows)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Add the state, for which the calendar is read once a page."""
+        market = cache(present_market)
+
+        @admin.display(description="state", ordering="status")
+        def state(strategy: Strategy) -> str:
+            return badge("strategy", strategy.pk, "state", *strategy_badge(strategy, market()))
+
+        return (*self.list_display[:3], state, *self.list_display[3:])
 
     @admin.display(description="stop-loss", ordering="stop_loss")
     def stop(self, strategy: Strategy) -> str:
         return plain(strategy.stop_loss) or "–"
 
+    @admin.display(description=f"the last {_EVENTS_SHOWN}")
+    def happened(self, strategy: Strategy) -> str:
+        """Show the journal of the strategy."""
+        rows = strategy.events.order_by("-pk")[:_EVENTS_SHOWN] if strategy.pk else ()
+        return timeline(_line(row) for row in rows)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """While a stop is armed only the stop may move; while it exits, nothing may."""
         status = obj.status if obj else Strategy.Status.DRAFT
+        fixed = (*_LIFE, "happened")
         if status == Strategy.Status.ACTIVE:
-            return (*_LIFE, *_TERMS)
-        return (*_LIFE, *_TERMS, "stop_loss") if status == Strategy.Status.EXITING else _LIFE
+            return (*fixed, *_TERMS)
+        return (*fixed, *_TERMS, "stop_loss") if status == Strategy.Status.EXITING else fixed
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save what the person changed; a stop that moved goes through its service."""
         if not change:
-            obj.save()
+            super().save_model(request, obj, form, change)
             return
         names = [name for name in form.changed_data if name != "stop_loss"]
-        if names:  # named, so that a listener's write since the form was shown is not undone
-            obj.save(update_fields=names)
+        if names:
+            self._save_terms(request, obj, names)
         if "stop_loss" in form.changed_data:
             self._move_stop(request, obj)
 
+    def _save_terms(self, request: HttpRequest, strategy: Strategy, names: list[str]) -> None:
+        # Named, so that a listener's write since the form was shown is not undone; and into the
+        # history goes the row as it then is, not the form's.
+        columns = {name: getattr(strategy, name) for name in names}
+        with transaction.atomic():
+            if Strategy.objects.filter(pk=strategy.pk, status=strategy.status).update(**columns):
+                record([Strategy.objects.get(pk=strategy.pk)], by=request.user, reason="changed in the admin")
+                return
+        self.message_user(request, "Not saved: its state has changed meanwhile. Look again.", messages.ERROR)
+
     def _move_stop(self, request: HttpRequest, strategy: Strategy) -> None:
         if strategy.stop_loss is None:
-            strategy.save(update_fields=["stop_loss"])
+            self._save_terms(request, strategy, ["stop_loss"])
             return
         try:
             services.update_stop(strategy, strategy.stop_loss, by=request.user)
@@ -117,42 +167,56 @@ class StrategyAdmin(_Admin):
         armed = obj is not None and obj.status in (Strategy.Status.ACTIVE, Strategy.Status.EXITING)
         return not armed and super().has_delete_permission(request, obj)
 
-    @admin.action(description="Start strategies: arm their stops", permissions=["change"])
-    def start_strategies(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        def start_one(strategy: Strategy) -> None:
-            refuse_passed_stop(strategy)
-            services.start_strategy(strategy, by=request.user)
+    def has_copy_permission(self, request: HttpRequest) -> bool:
+        return self.has_add_permission(request)
 
-        self._each(request, queryset, start_one, "started")
-
-    @admin.action(description="Stop strategies: take their stops off", permissions=["change"])
-    def stop_strategies(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        self._each(request, queryset, lambda row: services.stop_strategy(row, by=request.user), "stopped")
-
-    def _each(
-        self, request: HttpRequest, rows: QuerySet[Any], act: Callable[[Strategy], object], done: str
-    ) -> None:
+    @admin.action(description="Copy as drafts", permissions=["copy"])
+    def copy_as_drafts(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Copy what a person typed; the copies are not armed, and their live switch is off."""
         count = 0
-        for strategy in rows.select_related("account", "instrument"):
-            try:
-                act(strategy)
-            except StrategyError as exc:
-                self.message_user(request, str(exc), messages.ERROR)
-            else:
-                count += 1
-        if count:
-            self.message_user(request, f"{count} {done}.", messages.SUCCESS)
+        for row in queryset:
+            terms = {name: getattr(row, name) for name in _COPIED}
+            Strategy.objects.create(**terms, name=f"{row.name} copy".strip()[:80])
+            count += 1
+        self.message_user(request, f"{count} copied.", messages.SUCCESS)
 
 
 @admin.register(Exit)
 class ExitAdmin(ReadOnly):
-    list_display = ("created_at", "strategy", "reason", "trigger_price", "quantity", "state", "concern")
-    list_filter = ("state", "reason")
+    list_display = ("at", "strategy", "reason", "trigger", "quantity", "stands")
+    list_filter = ("state", "reason", "strategy__account__broker")
     list_select_related = ("strategy__instrument",)
     search_fields = ("strategy__name", "strategy__instrument__tradingsymbol")
+    show_facets = admin.ShowFacets.ALWAYS
     date_hierarchy = "created_at"
     ordering = ("-pk",)
+    readonly_fields = ("stands", "happened")
     inlines = (ExitOrderInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Read the orders along: an exit stands as its last order does."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.prefetch_related("orders")
+
+    @admin.display(description="when", ordering="pk")
+    def at(self, row: Exit) -> str:
+        return moment(row.created_at)
+
+    @admin.display(description="trigger price", ordering="trigger_price")
+    def trigger(self, row: Exit) -> str:
+        return plain(row.trigger_price) or "–"
+
+    @admin.display(description="how it stands", ordering="state")
+    def stands(self, row: Exit) -> str:
+        return badge("exit", row.pk, "state", *exit_badge(row))
+
+    @admin.display(description="what happened since")
+    def happened(self, row: Exit) -> str:
+        """Show the journal of the strategy from the exit on, until the next arming's exit."""
+        later = Exit.objects.filter(strategy=row.strategy_id, pk__gt=row.pk).order_by("pk").first()
+        rows = StrategyEvent.objects.filter(strategy=row.strategy_id, at__gte=row.created_at)
+        rows = rows if later is None else rows.filter(at__lt=later.created_at)
+        return timeline(_line(event) for event in rows.order_by("-pk")[:_EVENTS_SHOWN])
 
 
 @admin.register(ExitOrder)
@@ -195,6 +259,7 @@ class AlertAdmin(ReadOnly):
         ("closed_at", admin.EmptyFieldListFilter),
     )
     list_select_related = ("user", "account", "strategy__instrument")
+    show_facets = admin.ShowFacets.ALWAYS
     search_fields = ("text", "user__username", "strategy__name")
     date_hierarchy = "created_at"
     ordering = ("-pk",)
@@ -206,9 +271,7 @@ class AlertAdmin(ReadOnly):
         return alerts.subject(alert) or "–"
 
     def has_acknowledge_permission(self, request: HttpRequest) -> bool:
-        """Whoever may change strategies may take note of their alerts."""
-        user: Any = request.user
-        return bool(user.has_perm("strategies.change_strategy"))
+        return may(request, "strategies.acknowledge_alert")
 
     @admin.action(description="Acknowledge: stop repeating them", permissions=["acknowledge"])
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -226,9 +289,29 @@ class AlertDeliveryAdmin(ReadOnly):
     ordering = ("-pk",)
 
 
+@admin.register(WatchedInstrument)
+class WatchedInstrumentAdmin(ReadOnly):
+    list_display = ("instrument", "owner", "account")
+    list_filter = (("account__user", admin.RelatedOnlyFieldListFilter), "account__broker")
+    list_select_related = ("instrument", "account__user")
+    search_fields = ("instrument__tradingsymbol", "account__user__username")
+    show_facets = admin.ShowFacets.ALWAYS
+
+    @admin.display(description="user", ordering="account__user__username")
+    def owner(self, row: WatchedInstrument) -> str:
+        return str(row.account.user)
+
+
 @admin.register(SeenRange)
 class SeenRangeAdmin(ReadOnly):
     list_display = ("strategy", "epoch", "low", "high", "at")
     list_select_related = ("strategy__instrument",)
     search_fields = ("strategy__name",)
     ordering = ("-at",)
+
+
+def _line(event: StrategyEvent) -> tuple[datetime, str, str]:
+    """Return an event as a timeline shows it, with who did it."""
+    said = event_words(event.kind, event.detail)
+    by = event.detail.get("by")
+    return event.at, f"{said.text}, by {by}" if by else said.text, said.tone

@@ -7,9 +7,11 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
+from simple_history.models import HistoricalRecords
 
 from marketdata.fields import PriceField
-from marketdata.models import BrokerAccount, Instrument
+from marketdata.models import BrokerAccount, Instrument, Subscription
+from marketdata.subscriptions import WATCH
 from strategies.domain.exits import ExitState, OrderState
 
 
@@ -56,8 +58,15 @@ class Strategy(models.Model):
     sl_trigger_price = PriceField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
+    history = HistoricalRecords()
+
     class Meta:
         verbose_name_plural = "strategies"
+        permissions: ClassVar = [
+            ("arm_strategy", "Can arm strategies"),
+            ("disarm_strategy", "Can disarm strategies"),
+            ("exit_strategy", "Can exit positions now"),
+        ]
         indexes: ClassVar = [models.Index(fields=("status",))]
 
     def __str__(self) -> str:
@@ -203,6 +212,7 @@ class Alert(models.Model):
     closed_at = models.DateTimeField(null=True)
 
     class Meta:
+        permissions: ClassVar = [("acknowledge_alert", "Can acknowledge alerts")]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=("user", "cause"),
@@ -236,3 +246,22 @@ class AlertDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel}: {self.error or self.delivered_at or 'not yet'}"
+
+
+class WatchListRows(models.Manager["WatchedInstrument"]):
+    """What people watch; strategies hold their instruments by rows of the same table."""
+
+    def get_queryset(self) -> models.QuerySet[WatchedInstrument]:
+        return super().get_queryset().filter(holder__startswith=WATCH)
+
+
+class WatchedInstrument(Subscription):
+    """An instrument on somebody's watch list. ``live.watching`` is the only writer."""
+
+    objects: ClassVar = WatchListRows()
+
+    class Meta:
+        proxy = True
+
+    def __str__(self) -> str:
+        return f"{self.instrument} of {self.account.user}"

@@ -18,7 +18,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from marketdata.domain.sessions import IST
-from marketdata.models import BrokerAccount
+from marketdata.history import record
+from marketdata.listening import keep_running
 from marketdata.subscriptions import SubscriptionManager
 from strategies.alerts import announce, close_alerts, close_open, commit_alert
 from strategies.announcing import LayerAnnouncer
@@ -58,9 +59,7 @@ def start_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
             raise StrategyError(_why_not(strategy, "started"))
         close_open(timezone.now(), (SUSPENDED,), strategy=strategy.pk)
         _subscriptions.on_strategy_started(strategy.pk, strategy.account_id, strategy.instrument_id)
-        BrokerAccount.objects.filter(
-            pk=strategy.account_id, desired_state=BrokerAccount.DesiredState.STOPPED
-        ).update(desired_state=BrokerAccount.DesiredState.RUNNING)
+        keep_running([strategy.account_id], by=by, reason=f"{strategy} started")
         return _changed(strategy, "started", by, {"stop_loss": plain(strategy.stop_loss)})
 
 
@@ -300,6 +299,7 @@ def _changed(strategy: Strategy, kind: str, by: By, detail: Mapping[str, Any]) -
         strategy=strategy, at=timezone.now(), kind=kind, detail={**detail, "by": who}
     )
     strategy.refresh_from_db()
+    record([strategy], by=by, reason=kind.replace("_", " "))
     body = strategy_body(strategy)
     transaction.on_commit(lambda: _announcer.tell(strategy.user_id, "strategy", body), robust=True)
     transaction.on_commit(_subscriptions.hint, robust=True)

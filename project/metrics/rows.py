@@ -48,7 +48,7 @@ def _listeners(now: datetime) -> Iterator[Metric]:
     ticking: list[Sample] = []
     attempts: list[Sample] = []
     ages: list[Sample] = []
-    for account in running.select_related("listener").defer("api_secret", "access_token"):
+    for account in running.select_related("listener").without_secrets():
         row: Listener | None = getattr(account, "listener", None)
         labels = (account.broker, str(account.pk))
         connected.append((labels, is_connected(row, now)))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
+from marketdata.listening import keep_running
 from marketdata.models import BrokerAccount, Instrument, Subscription
 from marketdata.subscriptions import SubscriptionManager, watch_holder
 
@@ -42,7 +43,7 @@ def watch(user_id: int, symbols: Iterable[str]) -> int:
             raise WatchError(f"The watch list holds {MAX_WATCHED} instruments: remove some first.")
         for account_id, instrument_id in new:
             _subscriptions.hold(holder, account_id, instrument_id)
-        _run(account_id for account_id, _ in new)
+        keep_running({account_id for account_id, _ in new}, by=accounts[0].user, reason="watch list")
     return len(new)
 
 
@@ -69,11 +70,3 @@ def _find(symbol: str, accounts: list[BrokerAccount]) -> tuple[int, int]:
         if account.broker in listed:
             return account.pk, listed[account.broker]
     raise WatchError(f"{symbol} is not in the instrument list of your accounts: check the spelling.")
-
-
-def _run(account_ids: Iterable[int]) -> None:
-    """A list that nobody feeds is of no use: have the listeners of these accounts run."""
-    stopped = BrokerAccount.objects.filter(
-        pk__in=set(account_ids), desired_state=BrokerAccount.DesiredState.STOPPED
-    )
-    stopped.update(desired_state=BrokerAccount.DesiredState.RUNNING)

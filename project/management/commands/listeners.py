@@ -101,7 +101,7 @@ class _Row:
 
 
 def _accounts() -> list[BrokerAccount]:
-    rows = BrokerAccount.objects.select_related("user", "listener").defer("api_secret", "access_token")
+    rows = BrokerAccount.objects.select_related("user", "listener").without_secrets()
     return list(rows.annotate(wanted=Count("subscriptions__instrument", distinct=True)).order_by("pk"))
 
 

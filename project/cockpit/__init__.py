@@ -1,0 +1,1 @@
+"""The admin as a cockpit: how everything is, on one page, and kept up to date there."""
