@@ -31,10 +31,12 @@ $(VENV)/.installed: requirements-dev.txt | $(BIN)/python $(UV)
 run: install ## Start everything: simulator, demo user, listeners and the page
 	@$(BIN)/python -m project.demo
 
-# The tests that use the database run once more, on a PostgreSQL of their own.
+# Most tests wait for processes of theirs: a few at a time. The tests that use the database run
+# once more, on a PostgreSQL of their own.
+PYTEST := $(BIN)/python -m pytest -n $(or $(JOBS),auto) --dist worksteal
 test: install ## Run every test whose parts exist here, naming what is skipped
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
-	TEST_DATABASE=postgres $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
+	TEST_DATABASE=postgres $(PYTEST) $(PYTEST_ARGS)
 
 crash: install ## Kill real processes at every point of an order's way and judge what became of it
 	$(BIN)/python -m tests.crash $(CRASH_ARGS)
