@@ -134,15 +134,16 @@ def book(call: Call, ticket: Ticket, words: Words) -> Order:
 def _whims(call: Call, ticket: Ticket, words: Words) -> Whims:
     """Return what the armed faults are going to do to an order; raises the broker's refusal."""
     whims = Whims(fate=_objection(call, ticket, words), sent_tag=ticket.tag)
-    who, faults = call.who, call.market.faults
+    who, faults, instrument = call.who, call.market.faults, call.instrument(ticket.symbol)
     if late := faults.take("reject_after_ack", *who):
         whims.fate = late.parameters["text"]
     if faults.take("rest", *who):
         whims.fills_at_most = 0
     if partial := faults.take("partial", *who):
-        whims.fills_at_most = partial.parameters["quantity"]
+        whims.fills_at_most = instrument.in_lots(partial.parameters["quantity"])
     if ended := faults.take("cancelled_by_exchange", *who):
-        whims.fills_at_most, whims.ending = ended.parameters["filled"], ended.parameters["text"]
+        whims.fills_at_most = instrument.in_lots(ended.parameters["filled"])
+        whims.ending = ended.parameters["text"]
     if hidden := faults.take("hide", *who):
         whims.hidden_until = call.market.clock.monotonic() + hidden.parameters["hide_s"]
     if odd := faults.take("odd_status", *who):

@@ -101,6 +101,11 @@ class Instrument:
             return 0
         return max(self.last, self.best_bid()) + self.listing.tick
 
+    def in_lots(self, quantity: int) -> int:
+        """Return a quantity raised to whole lots: no exchange trades a part of one."""
+        lot = max(1, self.listing.contract.lot_size)
+        return -(-quantity // lot) * lot
+
     def bids(self) -> list[Level]:
         return self._levels(self.best_bid(), -self.listing.tick)
 

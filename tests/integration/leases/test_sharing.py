@@ -124,7 +124,7 @@ def test_killed_with_many_stops_it_is_followed_and_restarted(
         f"{restarted:.1f} s by its own restart ({waited:.1f} s of it without a processor, {used:.1f} s with one), "
         f"after {followed:.1f} s by another"
     )
-    assert used < RESTARTED_S  # by the clock it is longer where others have the processors
+    assert restarted - waited < RESTARTED_S  # others may have the processors in between
     assert followed < TAKEN_OVER_S
     crowd.fall()
     eventually(crowd.is_out, 120)

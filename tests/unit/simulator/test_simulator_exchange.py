@@ -288,3 +288,14 @@ def test_extremes_count_the_shares_of_the_demat_account(exchange: Exchange, acco
     account.seed_holding("NSE:INFY", "CNC", 10, rupees("1500"))
     placed(exchange, ticket(product="CNC", quantity=10))
     assert account.extremes["NSE:INFY", "CNC"] == (0, 10)
+
+
+@pytest.mark.parametrize(("asked", "whole"), [(0, 0), (1, 1), (7, 7)])
+def test_a_share_is_a_lot(exchange: Exchange, asked: int, whole: int) -> None:
+    assert exchange.instruments["NSE:INFY"].in_lots(asked) == whole
+
+
+def test_a_contract_fills_in_whole_lots(exchange: Exchange) -> None:
+    future = next(row for row in exchange.instruments.values() if row.listing.contract.lot_size > 1)
+    lot = future.listing.contract.lot_size
+    assert [future.in_lots(quantity) for quantity in (0, 1, lot, lot + 1)] == [0, lot, lot, 2 * lot]
