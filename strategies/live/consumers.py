@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from marketdata.broadcast import user_group
@@ -17,19 +18,20 @@ from marketdata.domain.clock import Clock
 from strategies.live import requests, watching
 from strategies.live.access import current_user
 from strategies.live.outbox import RateLimit
-from strategies.live.writer import SEND_WITHIN_S, PageWriter, SocketOver
+from strategies.live.room import BROKEN, Room, Scene, open_room
+from strategies.live.state import read_state
+from strategies.live.writer import PageWriter
 
 logger = logging.getLogger(__name__)
 
 LOGIN_NEEDED, FORBIDDEN, TOO_MANY = 4401, 4403, 4429
-NOT_TEXT, TOO_BIG, BROKEN = 1003, 1009, 1011
+NOT_TEXT, TOO_BIG = 1003, 1009
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
-    """One browser's socket.
+    """One browser's socket, a guest in the room of its user.
 
-    What the channel layer delivers is only put away and never sent from its handler, so the
-    layer's unbounded queue is always drained.
+    It has no channel of its own in the channel layer: its room takes each message once for all.
     """
 
     SOCKETS_PER_USER = 20  # one person, several screens; a page in a loop stops here
@@ -38,60 +40,85 @@ class LiveConsumer(AsyncWebsocketConsumer):
     _open: ClassVar[defaultdict[int, int]] = defaultdict(int)
 
     user_id = 0
-    _joined = False
-    _writer: PageWriter | None = None
+    writer: PageWriter
+    _room: Room | None = None
     _task: asyncio.Task[None] | None = None
+    _closing: asyncio.Task[None] | None = None
+
+    # --- what a twin may change ---------------------------------------------------------
+
+    def is_welcome(self, user: Any) -> bool:
+        """Tell whether this logged-in user may use this socket. May ask the database."""
+        return bool(user.is_active)
+
+    def scene(self) -> Scene:
+        """Return what this page shows; pages of one scene share everything but their number."""
+        key = (type(self), self.user_id)
+        return Scene(key, (user_group(self.user_id),), partial(read_state, self.user_id))
 
     # --- life ---------------------------------------------------------------------------
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Read what the browser says until it is gone.
+
+        Channels would open a channel, ask two queues by turns and hop to a thread before each
+        message to close old database connections; ``database_sync_to_async`` does the latter
+        around each use of the database, and acknowledgements use none.
+        """
+        self.scope, self.base_send = scope, send
+        try:
+            while True:
+                message = await receive()
+                await getattr(self, message["type"].replace(".", "_"))(message)
+        except StopConsumer:
+            pass
+        finally:
+            self._leave()
 
     async def connect(self) -> None:
         """Accept first, judge afterwards: a refused handshake looks like an outage to a page."""
         await self.accept()
         user: Any = self.scope["user"]
-        if (code := self._refusal(user)) is not None:
+        if (code := await self._refusal(user)) is not None:
             await self.close(code)
         else:
-            self._begin(user.pk)
+            self._enter(user.pk)
 
-    def is_welcome(self, user: Any) -> bool:
-        """Tell whether this logged-in user may use this socket."""
-        return bool(user.is_active)
-
-    def _refusal(self, user: Any) -> int | None:
+    async def _refusal(self, user: Any) -> int | None:
         if not user.is_authenticated:
             return LOGIN_NEEDED
-        if not self.is_welcome(user):
+        if not await database_sync_to_async(self.is_welcome)(user):
             return FORBIDDEN
         return TOO_MANY if self._open[user.pk] >= self.SOCKETS_PER_USER else None
 
-    def _begin(self, user_id: int) -> None:
+    def _enter(self, user_id: int) -> None:
         self.user_id = user_id
         self._open[user_id] += 1
         self._acks = RateLimit(per_s=20, burst=100)
         self._commands = RateLimit(per_s=100 / 60, burst=50)
-        self._writer = PageWriter(user_id, self.clock, send=self.send, check=self._check)
-        self._task = asyncio.create_task(self._write(self._writer), name=f"live-{user_id}")
+        self._room = open_room(self.scene(), self.clock)
+        self.writer = PageWriter(self._room.board, self.clock, send=self.send, end=self._end)
+        self._task = asyncio.create_task(self._write(), name=f"live-{user_id}")
+        self._room.enter(self)
 
-    async def _write(self, writer: PageWriter) -> None:
+    def _leave(self) -> None:
+        """Let go of everything this socket held."""
+        if self._room is None or self._task is None:
+            return
+        self._room.leave(self)
+        self._task.cancel()
+        self._open[self.user_id] -= 1
+        self._room = None
+
+    async def _write(self) -> None:
         try:
-            await writer.run()
-        except SocketOver as over:
-            await self.close(over.code)
+            await self.writer.run()
         except Exception:
             logger.exception("the live socket of user %s failed; its page connects again", self.user_id)
             await self.close(BROKEN)
 
-    async def disconnect(self, code: int) -> None:
-        """Let go of everything this socket held."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-        self._open[self.user_id] -= 1
-        leaving = self.channel_layer.group_discard(user_group(self.user_id), self.channel_name)
-        with suppress(Exception):  # the layer may be down or hung; it forgets a closed channel by itself
-            await asyncio.wait_for(leaving, SEND_WITHIN_S)
+    def _end(self, code: int) -> None:
+        self._closing = asyncio.create_task(self.close(code), name=f"live-{self.user_id}-over")
 
     async def close(self, code: Any = None, reason: str | None = None) -> None:
         """Close, and say nothing more."""
@@ -99,48 +126,25 @@ class LiveConsumer(AsyncWebsocketConsumer):
             self._task.cancel()
         await super().close(code, reason)
 
-    # --- every few seconds --------------------------------------------------------------
+    # --- as a guest ---------------------------------------------------------------------
 
-    async def _check(self) -> None:
-        """Look at what no message tells: a logout, and a layer that was down."""
-        if not self._joined:  # before the snapshot is read: what happens in between comes after it
-            await self._join()
-        if "session" in self.scope:
-            user = await current_user(self.scope)
-            if user.pk != self.user_id:
-                raise SocketOver(LOGIN_NEEDED)
-            if not self.is_welcome(user):
-                raise SocketOver(FORBIDDEN)
+    @property
+    def session_key(self) -> str:
+        """The login this socket was opened with."""
+        return str(self.scope["session"].session_key)
 
-    async def _join(self) -> None:
-        adding = self.channel_layer.group_add(user_group(self.user_id), self.channel_name)
-        try:
-            await asyncio.wait_for(adding, SEND_WITHIN_S)
-        except Exception as exc:  # noqa: BLE001 - whatever the layer's backend raises
-            logger.warning("the channel layer is down (%s): pages show what the database knows", exc)
-        else:
-            self._joined = True
-            if self._writer is not None:
-                self._writer.want_snapshot()
+    async def refusal(self) -> int | None:
+        """Look again whether this login may see the page: after a logout, a new password, a block."""
+        user = await current_user(self.scope)
+        if user.pk != self.user_id:
+            return LOGIN_NEEDED
+        return None if await database_sync_to_async(self.is_welcome)(user) else FORBIDDEN
 
-    # --- from the channel layer and from the browser ------------------------------------
-
-    async def dispatch(self, message: Any) -> None:
-        """Hand a message to its handler, without Channels' thread hop before each one.
-
-        That hop closes old database connections; here ``database_sync_to_async`` does it
-        around each use of the database, and prices use none.
-        """
-        kind = message["type"]
-        if kind.startswith("websocket."):
-            await getattr(self, kind.replace(".", "_"))(message)
-        elif self._writer is not None:
-            take = {"live.prices": self._writer.take_prices, "live.message": self._writer.take_news}[kind]
-            take(message)
+    # --- from the browser ---------------------------------------------------------------
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Take one client message; what is malformed is answered, what is abusive ends the socket."""
-        if self._writer is None:
+        if self._room is None:
             return
         if text_data is None or len(text_data) > requests.MAX_BYTES:
             await self.close(NOT_TEXT if text_data is None else TOO_BIG)
@@ -149,28 +153,36 @@ class LiveConsumer(AsyncWebsocketConsumer):
             request: requests.Request | None = requests.read(text_data)
         except requests.BadRequest as exc:
             request = None
-            self._writer.say("alert", {"level": "error", "text": str(exc)})
-        await self._obey(request, self._writer)
+            self.writer.say("alert", {"level": "error", "text": str(exc)})
+        await self._obey(request)
 
-    async def _obey(self, request: requests.Request | None, writer: PageWriter) -> None:
+    async def _obey(self, request: requests.Request | None) -> None:
         limit = self._acks if isinstance(request, requests.Ack) else self._commands
         if not limit.allows(self.clock.monotonic()):
             await self.close(TOO_MANY)
-        elif isinstance(request, requests.Ack):
-            writer.ack(request.seq)
-        elif isinstance(request, requests.WantSnapshot):
-            writer.want_snapshot()
-        elif isinstance(request, requests.Watch):
-            await self._change_watch_list(request, writer)
+            return
+        match request:
+            case requests.Ack(seq):
+                self.writer.ack(seq)
+            case requests.WantSnapshot():
+                self.writer.want_snapshot()
+            case requests.Pause():
+                self.writer.pause()
+            case requests.Resume():
+                self.writer.resume()
+            case requests.Watch():
+                await self._change_watch_list(request)
+            case None:  # it has been answered, and counts all the same
+                pass
 
-    async def _change_watch_list(self, request: requests.Watch, writer: PageWriter) -> None:
+    async def _change_watch_list(self, request: requests.Watch) -> None:
         change = watching.watch if request.wanted else watching.unwatch
         try:
             await database_sync_to_async(change)(self.user_id, request.symbols)
         except watching.WatchError as exc:
-            writer.say("alert", {"level": "error", "text": str(exc)})
+            self.writer.say("alert", {"level": "error", "text": str(exc)})
         else:
-            writer.want_snapshot()
+            self.writer.want_snapshot()
 
 
 class AdminConsumer(LiveConsumer):

@@ -1,4 +1,4 @@
-"""What a socket still has to say, and how fast it may.
+"""How fast a socket may be spoken to, and what of its news was lost.
 
 Standard library only: no socket, no clock.
 """
@@ -6,40 +6,24 @@ Standard library only: no socket, no clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Any
-
-Price = Sequence[Any]
-"""``[symbol, price as text, UNIX milliseconds of receipt]``"""
 
 
-class PriceOutbox:
-    """The latest price of each symbol, and the client's credit.
+class Credit:
+    """How many price frames a browser has not read yet.
 
-    A browser that stops reading must not make the server's memory grow: at most ``credit``
-    price frames are under way, everything newer waits here, one value per symbol.
+    One that stops reading must not make the server's memory grow: at most ``frames`` are under
+    way, everything newer waits on the board, one value per symbol.
     """
 
-    def __init__(self, *, credit: int, patience_s: float) -> None:
-        self._credit = credit
+    def __init__(self, *, frames: int, patience_s: float) -> None:
+        self._frames = frames
         self._patience_s = patience_s
-        self._latest: dict[str, Price] = {}
         self._unacked: deque[int] = deque()
         self._blocked_since: float | None = None
 
-    def merge(self, prices: Iterable[Price]) -> None:
-        for price in prices:
-            self._latest[price[0]] = price
-
-    def take(self, now: float) -> list[Price]:
-        """Return what may be sent now, each symbol once; empty without news or credit."""
-        if not self._latest:
-            return []
-        if len(self._unacked) >= self._credit:
-            self._blocked_since = now if self._blocked_since is None else self._blocked_since
-            return []
-        prices, self._latest = list(self._latest.values()), {}
-        return prices
+    @property
+    def is_used_up(self) -> bool:
+        return len(self._unacked) >= self._frames
 
     def sent(self, seq: int) -> None:
         self._unacked.append(seq)
@@ -49,6 +33,16 @@ class PriceOutbox:
         while self._unacked and self._unacked[0] <= seq:
             self._unacked.popleft()
             self._blocked_since = None
+
+    def clear(self) -> None:
+        """Begin anew: what is under way counts no more."""
+        self._unacked.clear()
+        self._blocked_since = None
+
+    def blocked(self, now: float) -> None:
+        """Note that there was something to send, and no credit."""
+        if self._blocked_since is None:
+            self._blocked_since = now
 
     def is_stalled(self, now: float) -> bool:
         return self._blocked_since is not None and now - self._blocked_since > self._patience_s

@@ -25,12 +25,23 @@ class WantSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """No prices for now: nobody sees the page. News go on, for they may be told aloud."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Everything at once, and prices again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
     symbols: tuple[str, ...]
     wanted: bool
 
 
-Request = Ack | WantSnapshot | Watch
+Request = Ack | WantSnapshot | Pause | Resume | Watch
+_PLAIN: dict[Any, Request] = {"snapshot": WantSnapshot(), "pause": Pause(), "resume": Resume()}
 
 
 def read(text: str) -> Request:
@@ -44,11 +55,13 @@ def read(text: str) -> Request:
     kind = message.get("type")
     if kind == "ack":
         return Ack(_seq(message.get("seq")))
-    if kind == "snapshot":
-        return WantSnapshot()
+    if isinstance(kind, str) and kind in _PLAIN:
+        return _PLAIN[kind]
     if kind in ("watch", "unwatch"):
         return Watch(_symbols(message.get("instruments")), wanted=kind == "watch")
-    raise BadRequest(f"unknown message type {_short(kind)}: send ack, snapshot, watch or unwatch")
+    raise BadRequest(
+        f"unknown message type {_short(kind)}: send ack, snapshot, watch, unwatch, pause or resume"
+    )
 
 
 def _object(text: str) -> dict[str, Any]:

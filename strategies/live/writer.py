@@ -1,51 +1,33 @@
-"""The only sender of one socket: the snapshot, news in order, the latest prices, a heartbeat."""
+"""The only sender of one socket: what its room tells everybody, numbered, as fast as its browser reads."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any
-
-from channels.db import database_sync_to_async
-from django.conf import settings
+from collections.abc import Awaitable, Callable
 
 from marketdata.domain.clock import Clock
-from strategies.live.changes import changed_rows, is_same_set, new_events, snapshot
-from strategies.live.outbox import Counters, PriceOutbox
-from strategies.live.prices import read_prices
-from strategies.live.state import State, read_state
+from strategies.live.board import PriceBoard
+from strategies.live.frames import Frame, frame
+from strategies.live.outbox import Credit
 
 STALLED = 4408
-PRICES_EVERY_S = 0.2
-HEARTBEAT_EVERY_S = 1.0
-SNAPSHOT_EVERY_S = 0.5
-CHECK_EVERY_S = 4.0
 SEND_WITHIN_S = 5.0
+SNAPSHOT_EVERY_S = 0.5
 NEWS_KEPT = 500
-
-
-class SocketOver(Exception):
-    """This socket has to end, with this code."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 class PageWriter:
     """What one page still has to be told.
 
-    Others only put things away here, at once and without waiting; ``run`` alone sends.
+    Others only put away here, at once and without waiting; ``run`` alone sends. Of prices nothing is
+    kept but the number of the last ones sent: the board has them.
 
     Args:
-        user_id: Whose page.
-        clock: The wall clock stamps frames, the monotonic one paces them.
+        board: The prices that this page shares with others.
+        clock: The wall clock stamps what is said to this page alone, the monotonic one judges patience.
         send: Sends one text frame.
-        check: Called every few seconds; raises ``SocketOver`` when the page may see no more.
+        end: Called at most once, with the code to close with. Returns at once.
         credit: Price frames that may be under way unacknowledged.
         patience_s: How long a page may keep its credit used up.
 
@@ -53,151 +35,125 @@ class PageWriter:
 
     def __init__(
         self,
-        user_id: int,
+        board: PriceBoard,
         clock: Clock,
         *,
         send: Callable[[str], Awaitable[None]],
-        check: Callable[[], Awaitable[None]],
+        end: Callable[[int], None],
         credit: int = 4,
         patience_s: float = 10.0,
     ) -> None:
-        self._user_id = user_id
+        self._board = board
         self._clock = clock
         self._send = send
-        self._check = check
-        self._outbox = PriceOutbox(credit=credit, patience_s=patience_s)
-        self._news: deque[tuple[str, Mapping[str, Any]]] = deque()
-        self._counters = Counters()
-        self._state = State()
+        self._end = end
+        self._credit = Credit(frames=credit, patience_s=patience_s)
+        self._queue: deque[Frame] = deque()
+        self._seen = 0
         self._seq = 0
-        self._listeners_at: int | None = None
-        self._snapshot_wanted = True
-        self._look_again = False
-        self._prices_due = self._check_due = self._snapshot_due = 0.0
-        self._heartbeat_at = float("-inf")
-        self._is_beat_news = False
+        self._is_snapshot_wanted = True
+        self._snapshot_due = float("-inf")
+        self._is_paused = False
+        self._is_over = False
+        self._sending_since: float | None = None
         self._wake = asyncio.Event()
+        self.has_begun = False
+        """Whether it has its first snapshot: until then nothing is sent."""
 
     # --- put away -----------------------------------------------------------------------
 
-    def take_prices(self, message: Mapping[str, Any]) -> None:
-        """Keep a publisher's prices, the latest of each symbol."""
-        self._count(message)
-        self._outbox.merge(message["prices"])
-
-    def take_news(self, message: Mapping[str, Any]) -> None:
-        """Keep a publisher's news, in order."""
-        self._count(message)
-        if message["kind"] == "heartbeat":
-            self._listeners_at = self._now_ms()
-            self._is_beat_news = True
-        else:
-            self.say(message["kind"], message["body"])
-
-    def say(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Have this page alone told something."""
-        if len(self._news) >= NEWS_KEPT:  # a page that reads nothing: start over with it
-            self._news.clear()
-            self._snapshot_wanted = True
-        self._news.append((kind, body))
+    def tell(self, news: Frame) -> None:
+        """Have the page told something, after what it has to be told already."""
+        if len(self._queue) >= NEWS_KEPT:  # a page that reads nothing: start over with it
+            self._queue.clear()
+            self._is_snapshot_wanted = True
+        self._queue.append(news)
         self._wake.set()
+
+    def say(self, kind: str, body: object) -> None:
+        """Have this page alone told something."""
+        self.tell(frame(kind, int(self._clock.time() * 1000), body=body))
+
+    def begin_again(self, snapshot: Frame, number: int, now: float) -> None:
+        """Give it everything; ``number`` is the board's as of which the snapshot's prices are."""
+        self._is_snapshot_wanted, self._snapshot_due = False, now + SNAPSHOT_EVERY_S
+        self._seen = number
+        # What came in while its first snapshot was read comes after it.
+        (self._queue.append if self.has_begun else self._queue.appendleft)(snapshot)
+        self.has_begun = True
+        self._wake.set()
+
+    def show_prices(self) -> None:
+        """Look at the board: it has turned."""
+        self._wake.set()
+
+    # --- what the page says -------------------------------------------------------------
 
     def ack(self, seq: int) -> None:
         """Count a price frame, and all before it, as read."""
-        self._outbox.ack(seq)
-
-    def want_snapshot(self) -> None:
-        """Send everything once more."""
-        self._snapshot_wanted = True
+        self._credit.ack(seq)
         self._wake.set()
 
-    def _count(self, message: Mapping[str, Any]) -> None:
-        source = message.get("source", "")
-        if source and self._counters.has_gap(source, message["n"]):
-            self.want_snapshot()
+    def want_snapshot(self) -> None:
+        """Send everything once more, when there is time."""
+        self._is_snapshot_wanted = True
+
+    def pause(self) -> None:
+        """Send no prices: nobody sees the page."""
+        self._is_paused = True
+        self._credit.clear()
+
+    def resume(self) -> None:
+        """Catch up by a snapshot, then go on with prices."""
+        self._is_paused = False
+        self._is_snapshot_wanted = True
+
+    # --- what the room asks -------------------------------------------------------------
+
+    def awaits_snapshot(self, now: float) -> bool:
+        """Tell whether a snapshot may be sent now: wanted, not too soon after the last, and it reads."""
+        return self._is_snapshot_wanted and now >= self._snapshot_due and not self._credit.is_used_up
+
+    def judge(self, now: float) -> None:
+        """End a page that reads nothing any more."""
+        stuck = self._sending_since is not None and now - self._sending_since > SEND_WITHIN_S
+        if stuck or self._credit.is_stalled(now):
+            self.end(STALLED)
+
+    def end(self, code: int) -> None:
+        """Have the socket closed."""
+        if not self._is_over:
+            self._is_over = True
+            self._end(code)
 
     # --- send ---------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Send until cancelled.
-
-        Raises:
-            SocketOver: The page stopped reading, or may see no more.
-
-        """
+        """Send until cancelled."""
         while True:
+            await self._wake.wait()
             self._wake.clear()
-            await self._step(self._clock.monotonic())
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), PRICES_EVERY_S / 4)
+            while (text := self._next()) is not None:
+                self._sending_since = self._clock.monotonic()
+                await self._send(text)
+                self._sending_since = None
 
-    async def _step(self, now: float) -> None:
-        if now >= self._check_due:
-            # Where nothing reaches us from the listeners' process, the database is all there is.
-            self._check_due = now + (CHECK_EVERY_S if settings.REDIS_URL else CHECK_EVERY_S / 2)
-            self._look_again = True
-            await self._check()
-        if self._snapshot_wanted and now >= self._snapshot_due:
-            self._snapshot_due = now + SNAPSHOT_EVERY_S
-            await self._send_snapshot()
-        await self._send_news()
-        if self._look_again:
-            await self._send_changes()
-        await self._send_prices(now)
-        await self._send_heartbeat(now)
-
-    async def _send_heartbeat(self, now: float) -> None:
-        """Each second, and sooner with news of the listeners: the page judges them by its age."""
-        pause = HEARTBEAT_EVERY_S / 2 if self._is_beat_news else HEARTBEAT_EVERY_S
-        if now >= self._heartbeat_at + pause:
-            self._heartbeat_at, self._is_beat_news = now, False
-            await self._put("heartbeat", listeners_at=self._listeners_at)
-
-    async def _send_snapshot(self) -> None:
-        self._snapshot_wanted = self._look_again = False
-        self._state = await self._read()
-        prices = await read_prices(self._state.symbols)
-        await self._put("snapshot", **snapshot(self._state, prices))
-
-    async def _send_news(self) -> None:
-        while self._news:
-            kind, body = self._news.popleft()
-            self._look_again = self._look_again or kind != "alert" or "id" in body
-            await self._put(kind, body=body)
-
-    async def _send_changes(self) -> None:
-        """Say what is different in the database since the last look."""
-        self._look_again = False
-        before, self._state = self._state, await self._read()
-        if not is_same_set(before, self._state):
-            self.want_snapshot()
-            return
-        for kind, row in changed_rows(before, self._state):
-            await self._put(kind, row=row)
-        for event in new_events(before, self._state):
-            await self._put("listener" if event["strategy"] is None else "strategy", event=event)
-
-    async def _send_prices(self, now: float) -> None:
-        if now < self._prices_due:
-            return
-        if prices := self._outbox.take(now):
-            self._prices_due = now + PRICES_EVERY_S
-            self._outbox.sent(self._seq + 1)
-            await self._put("prices", prices=prices)
-        elif self._outbox.is_stalled(now):
-            raise SocketOver(STALLED)
-
-    async def _put(self, kind: str, **fields: Any) -> None:
+    def _next(self) -> str | None:
+        if not self.has_begun:
+            return None
+        message = self._queue.popleft() if self._queue else self._next_prices()
+        if message is None:
+            return None
         self._seq += 1
-        frame = {"type": kind, "seq": self._seq, "at": self._now_ms(), **fields}
-        try:
-            await asyncio.wait_for(self._send(json.dumps(frame, separators=(",", ":"))), SEND_WITHIN_S)
-        except TimeoutError:
-            raise SocketOver(STALLED) from None
+        return message.numbered(self._seq)
 
-    async def _read(self) -> State:
-        now = datetime.fromtimestamp(self._clock.time(), UTC)
-        return await database_sync_to_async(read_state)(self._user_id, now)
-
-    def _now_ms(self) -> int:
-        return int(self._clock.time() * 1000)
+    def _next_prices(self) -> Frame | None:
+        if self._is_paused or self._seen == self._board.number:
+            return None
+        if self._credit.is_used_up:
+            self._credit.blocked(self._clock.monotonic())
+            return None
+        message = self._board.since(self._seen)
+        self._seen = self._board.number
+        self._credit.sent(self._seq + 1)
+        return message

@@ -4,11 +4,13 @@ import { toUnits } from "./format.js";
 
 const SILENT_AFTER = 2_500; // the server says something each second
 const BEATS_LOST = 2_700; // and so do the listeners
+const CLOCK_KEPT = 15_000;
 
 export class Desk {
   constructor() {
     this.prices = new Map(); // symbol -> {text, at, move}
     this.offset = 0; // server clock minus ours
+    this.offsetAt = -Infinity;
     this.heardAt = 0; // our clock; 0: nothing yet
     this.beatAt = null; // server clock
     this.state = "connecting";
@@ -21,7 +23,12 @@ export class Desk {
 
   heard(message) {
     this.heardAt = performance.now();
-    this.offset = message.at - Date.now();
+    const offset = message.at - Date.now();
+    // What was held up on its way tells a time long past, and old prices would look young.
+    if (offset >= this.offset || this.heardAt - this.offsetAt > CLOCK_KEPT) {
+      this.offset = offset;
+      this.offsetAt = this.heardAt;
+    }
     if (message.type === "heartbeat") this.beatAt = message.listeners_at;
   }
 
@@ -38,6 +45,7 @@ export class Desk {
     this.alive = this.state === "open" && !silent && !deaf;
     if (this.state === "forbidden") return ["down", "No access"];
     if (this.state === "crowded") return ["down", "Too many pages open"];
+    if (this.state === "paused") return ["idle", "Catching up"];
     if (this.state !== "open") return ["down", this.heardAt ? "Disconnected" : "Connecting"];
     if (silent) return ["stale", "No news"];
     if (deaf) return ["stale", "Listeners silent"];

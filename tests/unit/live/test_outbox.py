@@ -3,57 +3,58 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.live.outbox import Counters, PriceOutbox, RateLimit
+from strategies.live.outbox import Counters, Credit, RateLimit
 
 
-def outbox() -> PriceOutbox:
-    return PriceOutbox(credit=4, patience_s=10.0)
+def credit() -> Credit:
+    return Credit(frames=4, patience_s=10.0)
 
 
-def test_only_the_latest_price_of_each_symbol_is_sent() -> None:
-    box = outbox()
-    box.merge([["NSE:INFY", "1500.00", 1], ["NSE:SBIN", "800.00", 1]])
-    box.merge([["NSE:INFY", "1500.05", 2]])
-
-    assert box.take(0.0) == [["NSE:INFY", "1500.05", 2], ["NSE:SBIN", "800.00", 1]]
-    assert box.take(0.0) == []
-
-
-def test_without_acknowledgement_four_frames_leave_and_the_rest_waits_merged() -> None:
-    box = outbox()
-    for n in range(1, 10):
-        box.merge([["NSE:INFY", f"{n}.00", n]])
-        if box.take(0.0):
-            box.sent(n)
-
-    assert box.take(0.0) == []
-    box.ack(1)
-    assert box.take(0.0) == [["NSE:INFY", "9.00", 9]]
+def test_without_acknowledgement_four_frames_leave() -> None:
+    page = credit()
+    for seq in (3, 5, 8):
+        page.sent(seq)
+    assert not page.is_used_up
+    page.sent(9)
+    assert page.is_used_up
 
 
 def test_an_acknowledgement_covers_the_frames_before_it() -> None:
-    box = outbox()
-    for n in (3, 5, 8, 9):
-        box.sent(n)
-    box.merge([["NSE:INFY", "1.00", 1]])
-    box.ack(8)
-
-    assert box.take(0.0)
+    page = credit()
+    for seq in (3, 5, 8, 9):
+        page.sent(seq)
+    page.ack(2)
+    assert page.is_used_up
+    page.ack(8)
+    for seq in (10, 11):
+        page.sent(seq)
+    assert not page.is_used_up
 
 
 def test_a_page_that_keeps_its_credit_used_up_is_stalled_after_ten_seconds() -> None:
-    box = outbox()
-    for n in range(4):
-        box.sent(n)
-    assert not box.is_stalled(100.0), "nothing to send: nobody waits"
+    page = credit()
+    for seq in range(4):
+        page.sent(seq)
+    assert not page.is_stalled(100.0), "nothing to send: nobody waits"
 
-    box.merge([["NSE:INFY", "1.00", 1]])
-    assert box.take(100.0) == []
-    assert not box.is_stalled(110.0)
-    assert box.is_stalled(110.1)
+    page.blocked(100.0)
+    page.blocked(105.0)
+    assert not page.is_stalled(110.0)
+    assert page.is_stalled(110.1)
 
-    box.ack(0)
-    assert not box.is_stalled(200.0)
+    page.ack(0)
+    assert not page.is_stalled(200.0)
+
+
+def test_a_page_that_pauses_owes_nothing() -> None:
+    page = credit()
+    for seq in range(4):
+        page.sent(seq)
+    page.blocked(100.0)
+    page.clear()
+
+    assert not page.is_used_up
+    assert not page.is_stalled(200.0)
 
 
 def test_a_gap_is_told_for_each_source_by_itself() -> None:

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.live.requests import Ack, BadRequest, WantSnapshot, Watch, read
+from strategies.live.requests import Ack, BadRequest, Pause, Resume, WantSnapshot, Watch, read
 
 
 def test_the_documented_messages_are_read() -> None:
     assert read('{"type":"ack","seq":7}') == Ack(7)
     assert read('{"type":"snapshot"}') == WantSnapshot()
+    assert read('{"type":"pause"}') == Pause()
+    assert read('{"type":"resume"}') == Resume()
     assert read('{"type":"watch","instruments":[" nse:infy "]}') == Watch(("NSE:INFY",), wanted=True)
     assert read('{"type":"unwatch","instruments":["NSE:INFY"]}') == Watch(("NSE:INFY",), wanted=False)
 
@@ -23,6 +25,7 @@ def test_the_documented_messages_are_read() -> None:
         ("[" * 60_000, "not JSON"),
         ("[]", "not an object"),
         ('{"type":"sell"}', "'sell'"),
+        ('{"type":{}}', "unknown message type"),
         ('{"type":"ack"}', "ack.seq is None"),
         ('{"type":"ack","seq":true}', "ack.seq is True"),
         ('{"type":"watch"}', "list of names"),
