@@ -6,13 +6,14 @@ import logging
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote
 
 from marketdata.ports import LiveChannel
 from marketdata.secret import Secret
 from strategies.telling import Telling, text, title
 
 if TYPE_CHECKING:
-    from apprise import Apprise
+    from apprise import Apprise, NotifyBase
 
 _SHORTEST_SECRET = 6
 _BETWEEN_PARTS = re.compile(r"[/:@?&=,#]+")
@@ -23,7 +24,7 @@ class ChannelError(Exception):
 
 
 class BadTarget(ValueError):
-    """Not a target that apprise knows; the text names its place in the list, not what it says."""
+    """Not a target that can be used; the text says why (``cannot be used: …``), and not what it says."""
 
 
 class Channel(Protocol):
@@ -66,12 +67,13 @@ class PageChannel:
 
 
 class AppriseChannel:
-    """One target of ``ALERT_URLS``. It gets the alerts of every user of this installation."""
+    """One target: of ``ALERT_URLS``, which gets every user's alerts, or a user's own."""
 
-    def __init__(self, place: int, url: Secret, target: Apprise, schema: str) -> None:
-        self.name = f"apprise {place} ({schema})"
+    def __init__(self, name: str, url: Secret, target: Apprise) -> None:
+        self.name = name
         self._target = target
-        parts = {part for part in _BETWEEN_PARTS.split(url.reveal()) if len(part) >= _SHORTEST_SECRET}
+        written = _BETWEEN_PARTS.split(url.reveal())
+        parts = {part for part in (*written, *map(unquote, written)) if len(part) >= _SHORTEST_SECRET}
         self._secrets = sorted(parts, key=len, reverse=True)
 
     def tell(self, tellings: Sequence[Telling]) -> None:
@@ -106,26 +108,40 @@ def apprise_channels(urls: Sequence[Secret]) -> list[AppriseChannel]:
         BadTarget: apprise does not know what one of them means.
 
     """
-    if not urls:
-        return []
-    from apprise import Apprise, AppriseAsset, OverflowMode, PersistentStoreMode
+    channels = []
+    for place, url in enumerate(urls, start=1):
+        schema = url.reveal().partition("://")[0].lower()
+        try:
+            channels.append(apprise_channel(f"apprise {place} ({schema})", url))
+        except BadTarget as exc:
+            raise BadTarget(f"ALERT_URLS: target {place} of {len(urls)} {exc}.") from None
+    return channels
+
+
+def apprise_channel(name: str, url: Secret) -> AppriseChannel:
+    """Return the channel of one target; raises ``BadTarget``."""
+    from apprise import Apprise, OverflowMode
+
+    plugin = plugin_of(url.reveal())
+    plugin.overflow_mode = OverflowMode.SPLIT  # a long message comes in parts, never cut
+    target = Apprise(asset=plugin.asset)
+    target.add(plugin)
+    return AppriseChannel(name, url, target)
+
+
+def plugin_of(url: str) -> NotifyBase:
+    """Return apprise's plugin for one target, which calls nobody yet; raises ``BadTarget``."""
+    from apprise import Apprise, AppriseAsset, PersistentStoreMode
 
     _silence()
     asset = AppriseAsset(app_id="Tickguard", storage_mode=PersistentStoreMode.MEMORY, secure_logging=True)
-    channels = []
-    for place, url in enumerate(urls, start=1):
-        plugin = Apprise.instantiate(url.reveal(), asset=asset)
-        schema = url.reveal().partition("://")[0].lower()
-        if plugin is None:
-            raise BadTarget(
-                f"ALERT_URLS: target {place} of {len(urls)} cannot be used: its scheme (the part before ://) "
-                "is none that apprise knows, or the rest of it is not complete."
-            )
-        plugin.overflow_mode = OverflowMode.SPLIT  # a long message comes in parts, never cut
-        target = Apprise(asset=asset)
-        target.add(plugin)
-        channels.append(AppriseChannel(place, url, target, schema))
-    return channels
+    plugin = Apprise.instantiate(url, asset=asset)
+    if plugin is None:
+        raise BadTarget(
+            "cannot be used: its scheme (the part before ://) is none that apprise knows, "
+            "or the rest of it is not complete"
+        )
+    return plugin
 
 
 def _silence() -> None:

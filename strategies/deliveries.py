@@ -8,6 +8,7 @@ one that dies in between leaves a claim that runs out, and the alert is told onc
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -26,11 +27,27 @@ _GAPS = (timedelta(seconds=15), timedelta(seconds=45))
 _GAP = timedelta(minutes=2)
 
 
-def take(channels: Collection[str], idle: Collection[str], now: datetime) -> Mapping[str, list[Telling]]:
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A channel, and what it is told: everything, or what is one user's."""
+
+    name: str
+    user_id: int | None = None
+    urgent_only: bool = False
+
+    def takes(self, alert: Alert) -> bool:
+        """Tell whether an alert is for this channel."""
+        is_theirs = self.user_id is None or self.user_id == alert.user_id
+        return is_theirs and (alert.urgency == Alert.Urgency.URGENT or not self.urgent_only)
+
+
+def take(
+    channels: Collection[Recipient], idle: Collection[str], now: datetime
+) -> Mapping[str, list[Telling]]:
     """Claim what is due and return it by channel.
 
     Args:
-        channels: All there are: each is owed every alert.
+        channels: All there are: each is owed every alert that is for it.
         idle: Those that can be told something now.
         now: The time.
 
@@ -72,8 +89,8 @@ def _due_deliveries(idle: Collection[str], now: datetime) -> QuerySet[AlertDeliv
     )
 
 
-def _begin_rounds(channels: Collection[str], now: datetime) -> None:
-    """Owe every due alert to every channel, and settle when it is due again."""
+def _begin_rounds(channels: Collection[Recipient], now: datetime) -> None:
+    """Owe every due alert to every channel that it is for, and settle when it is due again."""
     alerts = list(_due_alerts(now).select_for_update(skip_locked=True).order_by("pk")[:AT_ONCE])
     for alert in alerts:
         alert.repeats += alert.last_told_at is not None
@@ -81,10 +98,16 @@ def _begin_rounds(channels: Collection[str], now: datetime) -> None:
         alert.due_at = now + _gap(alert.repeats) if alert.urgency == Alert.Urgency.URGENT else None
     Alert.objects.bulk_update(alerts, ("repeats", "last_told_at", "due_at"))
     AlertDelivery.objects.bulk_create(
-        [AlertDelivery(alert=alert, channel=channel) for alert in alerts for channel in channels],
+        [
+            AlertDelivery(alert=alert, channel=channel.name)
+            for alert in alerts
+            for channel in channels
+            if channel.takes(alert)
+        ],
         ignore_conflicts=True,
     )
-    AlertDelivery.objects.filter(alert__in=alerts, channel__in=channels).update(next_at=now)
+    names = [channel.name for channel in channels]
+    AlertDelivery.objects.filter(alert__in=alerts, channel__in=names).update(next_at=now)
 
 
 def _gap(repeats: int) -> timedelta:
@@ -92,7 +115,8 @@ def _gap(repeats: int) -> timedelta:
 
 
 def _claim(idle: Collection[str], now: datetime) -> Mapping[str, list[Telling]]:
-    taken = {channel: [_telling(row) for row in _next_of(channel, now)] for channel in idle}
+    due = _due_deliveries(idle, now).order_by().values_list("channel", flat=True).distinct()
+    taken = {channel: [_telling(row) for row in _next_of(channel, now)] for channel in list(due)}
     claimed = [telling.delivery_id for tellings in taken.values() for telling in tellings]
     AlertDelivery.objects.filter(pk__in=claimed).update(attempts=F("attempts") + 1, next_at=now + CLAIM)
     return {channel: tellings for channel, tellings in taken.items() if tellings}

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.functions import Now
 from simple_history.models import HistoricalRecords
 
-from marketdata.fields import PriceField
+from marketdata.fields import EncryptedTextField, PriceField
 from marketdata.models import BrokerAccount, Instrument, Subscription
 from marketdata.subscriptions import WATCH
 from strategies.domain.exits import ExitState, OrderState
@@ -265,3 +265,23 @@ class WatchedInstrument(Subscription):
 
     def __str__(self) -> str:
         return f"{self.instrument} of {self.account.user}"
+
+
+class AlertChannel(models.Model):
+    """A way to reach one user, entered by them. Its address holds credentials and is never shown again."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="alert_channels")
+    name = models.CharField(max_length=60)
+    url = EncryptedTextField()
+    service = models.CharField(max_length=60, editable=False, help_text="What apprise calls it.")
+    enabled = models.BooleanField("switched on", default=True)
+    urgent_only = models.BooleanField("urgent alerts only", default=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def delivery_name(self) -> str:
+        """Its name in ``AlertDelivery``."""
+        return f"own {self.pk}"

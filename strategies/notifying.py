@@ -21,6 +21,8 @@ from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from strategies import deliveries
 from strategies.channels import Channel, ChannelError, PageChannel
+from strategies.deliveries import Recipient
+from strategies.personal import Own, Version, read_own
 from strategies.switches import mode_unasked
 from strategies.telling import Telling
 
@@ -40,8 +42,9 @@ DRAIN_S = 2.0
 class Pipe:
     """One channel with the thread it is told in."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, recipient: Recipient | None = None) -> None:
         self.name = channel.name
+        self.recipient = recipient or Recipient(channel.name)
         self.is_busy = False
         self._channel = channel
         self._hanging = 0
@@ -75,7 +78,8 @@ class Notifier:
 
     def __init__(self, page: PageChannel, others: Sequence[Channel], clock: Clock) -> None:
         self._page = page
-        self._pipes = [Pipe(channel) for channel in (page, *others)]
+        self._shared = [Pipe(channel) for channel in (page, *others)]
+        self._own: dict[str, tuple[Version, Pipe]] = {}  # by name
         self._clock = clock
         self._database = DatabaseThread("alerts")
         self._wake = asyncio.Event()
@@ -126,9 +130,11 @@ class Notifier:
 
         """
         self._wake.clear()
-        idle = {pipe.name: pipe for pipe in self._pipes if not pipe.is_busy}
-        names = [pipe.name for pipe in self._pipes]
-        taken = await self._database.run(deliveries.take, names, list(idle), self._now())
+        self._keep_own(await self._database.run(read_own, {name: at for name, (at, _) in self._own.items()}))
+        pipes = [*self._shared, *(pipe for _, pipe in self._own.values())]
+        idle = {pipe.name: pipe for pipe in pipes if not pipe.is_busy}
+        recipients = [pipe.recipient for pipe in pipes]
+        taken = await self._database.run(deliveries.take, recipients, list(idle), self._now())
         for name in taken:
             idle[name].is_busy = True
         return [self._begin(self._deliver(idle[name], tellings)) for name, tellings in taken.items()]
@@ -175,8 +181,18 @@ class Notifier:
             self._failed(exc)
         self._wake.set()
 
+    def _keep_own(self, found: Sequence[Own]) -> None:
+        """Have a pipe for each channel that users have now; one that was changed begins anew."""
+        kept = {}
+        for own in found:
+            name = own.recipient.name
+            pipe = self._own[name][1] if own.channel is None else Pipe(own.channel, own.recipient)
+            kept[name] = (own.version, pipe)
+        self._own = kept
+
     def _alarm(self, telling: Telling) -> None:
-        for pipe in self._pipes[1:]:
+        theirs = [pipe for _, pipe in self._own.values() if pipe.recipient.user_id == telling.user_id]
+        for pipe in (*self._shared[1:], *theirs):
             self._begin(self._insist(pipe, telling))
 
     async def _insist(self, pipe: Pipe, telling: Telling) -> None:

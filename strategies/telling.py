@@ -34,6 +34,7 @@ _HEADLINES = {
     "not_armed": "the stop is not watched",
     "unprotected": "not protected",
     "login_due": "log in today",
+    "test": "a test",
     "no_listeners": "the listeners do not run",
 }
 

@@ -191,7 +191,7 @@ class OwnStrategyForm(StrategyForm):
         elif not self.initial.get("quantity"):
             self.initial["quantity"] = ""
         for field in self.fields.values():
-            _dress(field)
+            dress(field)
 
     def clean_instrument(self) -> Instrument | None:
         """Look it up in the list of the account's broker."""
@@ -240,7 +240,7 @@ class NameForm(_StrategyModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _dress(self.fields["name"])
+        dress(self.fields["name"])
 
 
 class StopForm(StrategyForm):
@@ -259,13 +259,13 @@ class StopForm(StrategyForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["stop_loss"].widget = forms.TextInput({"inputmode": "decimal", "autofocus": True})
-        _dress(self.fields["stop_loss"])
+        dress(self.fields["stop_loss"])
 
     def _check_not_passed(self, row: Strategy) -> None:
         self._refuse_passed(row)
 
 
-def _dress(field: forms.Field) -> None:
+def dress(field: forms.Field) -> None:
     """Give a widget the page's look, and keep browsers from filling it in."""
     if not isinstance(field.widget, forms.CheckboxInput):
         field.widget.attrs |= {"class": "field", "autocomplete": "off", "spellcheck": "false"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from strategies.live import editing, views
+from strategies.live import editing, reaching, views
 
 urlpatterns = [
     path("", views.live, name="live"),
@@ -21,6 +21,10 @@ urlpatterns = [
     path("strategies/<int:pk>/exit/", views.exit_now, name="strategy-exit"),
     path("exits/<int:pk>/retry/", views.retry_exit, name="exit-retry"),
     path("exits/<int:pk>/abandon/", views.abandon_exit, name="exit-abandon"),
+    path("alerts/channels/", reaching.channels, name="alert-channels"),
+    path("alerts/channels/<int:pk>/", reaching.channel, name="alert-channel"),
+    path("alerts/channels/<int:pk>/test/", reaching.test, name="alert-channel-test"),
+    path("alerts/channels/<int:pk>/delete/", reaching.delete, name="alert-channel-delete"),
     path("alerts/acknowledge/", views.acknowledge, name="alerts-acknowledge"),
     path("alerts/<int:pk>/acknowledge/", views.acknowledge, name="alert-acknowledge"),
 ]

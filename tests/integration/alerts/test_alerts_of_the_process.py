@@ -68,7 +68,7 @@ def test_what_a_killed_process_was_about_to_tell_the_next_owner_tells_at_once(
 ) -> None:
     commit(account.user, "claimed by one that was killed then")
     channels = ["page", "apprise 1 (json)"]
-    assert deliveries.take(channels, channels, timezone.now())
+    assert deliveries.take([deliveries.Recipient(name) for name in channels], channels, timezone.now())
     with manage("run_listeners", env=env) as process:
         process.wait_for("are running")
         eventually(lambda: phone.posts, deliveries.CLAIM.total_seconds() / 2)
