@@ -197,6 +197,7 @@ def _listener_row(account: BrokerAccount, now: datetime) -> Row:
         "name": str(account),
         "broker": account.get_broker_display(),
         "simulated": account.broker in settings.SIMULATED_BROKERS,
+        "paper": account.paper,
         "running": running,
         "state": "Not reporting: start the listeners" if silent else said.text,
         "tone": words.BAD if silent else said.tone,

@@ -21,6 +21,7 @@ from strategies import services
 from strategies.alerts import acknowledge as acknowledge_alert
 from strategies.live import state as page
 from strategies.live import watching, words
+from strategies.live.banners import banners
 from strategies.live.entry import last_price, refuse_passed_stop
 from strategies.live.export import export_text
 from strategies.live.forms import WatchForm
@@ -52,11 +53,10 @@ def live(request: UserRequest) -> HttpResponse:
     prices = async_to_sync(read_prices)(rows.symbols)
     for row in (*rows.strategies, *rows.watch):
         row["ltp"], row["ltp_at"] = prices.get(row["symbol"], (None, None))
-    simulated = any(row["simulated"] for row in rows.listeners)
     many_wait = sum(row["waits"] for row in rows.alerts) > 1
     context = {
         "page": _readable(rows),
-        "simulated": simulated,
+        "banners": banners(rows.listeners),
         "many_wait": many_wait,
         "blank": {"decimals": 2},
         "first": f":{_DRAWN}",

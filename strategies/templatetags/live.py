@@ -5,10 +5,24 @@ from __future__ import annotations
 import re
 
 from django import template
+from django.template import Context
+from django.utils.safestring import SafeString, mark_safe
 
 register = template.Library()
 _LAKHS = re.compile(r"(\d)(?=(\d\d)+\d(?!\d))")
 _SIDES = {"BOUGHT": "Long", "SOLD": "Short", "NONE": "No position"}
+
+_LOOKS = {"theme": ("auto", "light", "dark"), "colours": ("safe", "classic")}
+
+
+@register.simple_tag(takes_context=True)
+def look(context: Context) -> SafeString:
+    """Return attributes that say how a person wants pages to look, as ``settings.js`` put it into cookies."""
+    request = context.get("request")
+    cookies = {} if request is None else request.COOKIES
+    chosen = {name: cookies.get(name) for name in _LOOKS}
+    known = {name: chosen[name] if chosen[name] in values else values[0] for name, values in _LOOKS.items()}
+    return mark_safe("".join(f' data-{name}="{value}"' for name, value in known.items()))  # noqa: S308 - our own words
 
 
 @register.filter

@@ -24,7 +24,7 @@ export function grouped(whole) {
   return String(whole).replace(/(\d)(?=(\d\d)+\d(?!\d))/g, "$1,");
 }
 
-/** How far the price may still go: points as text, percent as a number, and the rupees that are lost on the way
+/** How far the price may still go, and whether it is there: points as text, percent as a number, and the rupees that are lost on the way
     (null where a quantity does not count shares); null without both prices. */
 export function distance(row, ltp) {
   if (!ltp || !row.stop || row.position === "NONE") return null;
@@ -32,7 +32,8 @@ export function distance(row, ltp) {
   const room = row.position === "SOLD" ? toUnits(row.stop) - now : now - toUnits(row.stop);
   if (now <= 0n) return null;
   const rupees = row.units === null ? null : wholeRupees(room * BigInt(row.units));
-  return { points: price(plain(room), row.decimals), percent: Number((room * 10000n) / now) / 100, rupees };
+  const passed = room <= 0n;
+  return { passed, points: price(plain(room), row.decimals), percent: Number((room * 10000n) / now) / 100, rupees };
 }
 
 function wholeRupees(units) {

@@ -9,6 +9,7 @@ export class List {
     this.empty = document.querySelector(`[data-empty="${name}"]`);
     this.painter = painter;
     this.fill = fill;
+    this.matches = () => true; // what a filter lets through
     this.rows = new Map(); // id -> row as last told
     this.elements = new Map();
     for (const element of this.body.querySelectorAll("[data-id]")) this.adopt(element.dataset.id, element);
@@ -32,6 +33,7 @@ export class List {
     const id = String(row.id);
     this.rows.set(id, { ...this.rows.get(id), ...row });
     if (!this.elements.has(id)) this.add(id, first);
+    this.elements.get(id).hidden = !this.matches(this.rows.get(id));
     this.paint(id);
   }
 
@@ -63,6 +65,17 @@ export class List {
 
   paintAll() {
     for (const id of this.rows.keys()) this.paint(id);
+  }
+
+  /** Hides what does not match and returns how many rows do. */
+  showMatching() {
+    let count = 0;
+    for (const [id, row] of this.rows) {
+      const shown = this.matches(row);
+      this.elements.get(id).hidden = !shown;
+      count += shown;
+    }
+    return count;
   }
 
   showEmpty() {

@@ -2,11 +2,14 @@
 
 import { takeOver } from "./actions.js";
 import { Desk } from "./desk.js";
+import { Filter } from "./filter.js";
 import { clock } from "./format.js";
+import { Keyboard } from "./keyboard.js";
 import { List } from "./list.js";
 import { Desktop } from "./notify.js";
 import { Painter, cells, setData, setText } from "./painter.js";
 import { fillers } from "./rows.js";
+import { Sound } from "./sound.js";
 import { Score } from "./score.js";
 import { Search } from "./search.js";
 import { LiveSocket } from "./socket.js";
@@ -17,6 +20,7 @@ const score = new Score(desk);
 const painter = new Painter();
 const fill = fillers(desk);
 const desktop = new Desktop(document.querySelector("#notify"));
+const sound = new Sound(document.querySelector("#sound"));
 const lists = Object.fromEntries(Object.keys(fill).map((name) => [name, new List(name, painter, fill[name])]));
 const bySymbol = new Map(); // symbol -> [[list, id]]
 const PRICED = ["strategies", "watch"];
@@ -88,7 +92,10 @@ function alerts(rows) {
 /** An alert with an id stands in the list; one without is all there is of it. */
 function alertPerson(body) {
   if (body.acknowledged) return;
-  if (body.urgency || !body.level) desktop.show(body);
+  if (body.urgency || !body.level) {
+    desktop.show(body);
+    sound.play(body.urgency === "info" ? "info" : "urgent", body.id ?? body.text);
+  }
   if (body.id) return;
   const line = document.querySelector("#alert");
   setText(line.querySelector("[data-alert-text]"), [body.mode, body.symbol, body.text].filter(Boolean).join(": "));
@@ -109,6 +116,7 @@ function judge() {
 }
 
 function everySecond() {
+  if (document.hidden) return;
   setText(document.querySelector("#clock"), `${clock(desk.now())} IST`);
   for (const name of [...PRICED, "listeners"]) lists[name].paintAll();
 }
@@ -132,6 +140,11 @@ const socket = new LiveSocket("/ws/live/", {
   },
 });
 takeOver(onAnswer);
+const filter = document.querySelector("#filter");
+new Filter(filter, document.querySelector("#filter-status"), PRICED.map((name) => lists[name]));
+const help = document.querySelector("#keys");
+new Keyboard({ filter, help, onSelect: () => {}, onOpen: () => {}, onLeave: () => {} });
+document.querySelector("#open-keys").addEventListener("click", () => help.showModal());
 const toWatch = document.querySelector("#instruments");
 new Search(toWatch, document.querySelector("#offers"), (symbol) => {
   toWatch.value = symbol;

@@ -27,6 +27,8 @@ function strategy(element, row, desk) {
   setText(cell.symbol, row.symbol);
   setText(cell.held, held(row));
   setText(cell.detail, row.detail);
+  cell.stop.href = `/strategies/${row.id}/stop-price/`;
+  cell.edit.href = `/strategies/${row.id}/edit/`;
   setText(cell.stop, format.price(row.stop, row.decimals));
   const doubtful = !desk.alive && row.status === "active" && row.tone === "good"; // as far as was last heard
   setText(cell.state, doubtful ? `${row.state}, not confirmed` : row.state);
@@ -54,8 +56,8 @@ function lastPrice(element, cell, row, desk) {
 function room(element, cell, row, ltp) {
   const left = format.distance(row, ltp);
   setText(cell.points, left ? left.points : "–");
-  setText(cell.percent, left ? (left.percent > 0 ? `${left.percent.toFixed(2)} %` : "at the stop") : "");
-  setText(cell.risk, left && left.percent > 0 && left.rupees !== null ? ` · ₹${left.rupees}` : "");
+  setText(cell.percent, left ? (left.passed ? "at the stop" : `${left.percent.toFixed(2)} %`) : "");
+  setText(cell.risk, left && !left.passed && left.rupees !== null ? ` · ₹${left.rupees}` : "");
   setData(element, "near", String(Boolean(left) && left.percent < NEAR));
   const share = left ? Math.max(0, Math.min(1, left.percent / FULL_BAR)) : 0;
   cell.bar.style.transform = `scaleX(${share.toFixed(3)})`;
