@@ -44,6 +44,9 @@ if MARKET_HOURS not in ("exchange", "always"):
     raise ImproperlyConfigured(f"MARKET_HOURS={MARKET_HOURS!r}: expected exchange or always")
 LTP_TTL_S = env.int("LTP_TTL_S", default=30)
 HEALTH_TOKEN = env.str("HEALTH_TOKEN", default="")
+# For each token of the REST API.
+API_READS_PER_MINUTE = env.int("API_READS_PER_MINUTE", default=600)
+API_WRITES_PER_MINUTE = env.int("API_WRITES_PER_MINUTE", default=60)
 # Where run_listeners serves its metrics; None: nowhere.
 METRICS_AT = environment.listening_at("METRICS_PORT")
 LIVE_TRADING = env.bool("LIVE_TRADING", default=False)
@@ -82,6 +85,7 @@ INSTALLED_APPS = [
     "marketdata",
     "strategies",
     "project",
+    "project.api",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -24,5 +24,6 @@ urlpatterns = [
     path("health/websocket", health.health_websocket, name="health-websocket"),
     path("metrics", metrics, name="metrics"),
     path("brokers/", include("marketdata.urls")),
+    path("api/", include("project.api.urls")),
     path("", include("strategies.live.urls")),
 ]

@@ -27,7 +27,7 @@ IS_MISSING = ON_POSTGRES and PROGRAMS is None
 
 
 ALIKE = (
-    "test_admin.py", "test_alerts_of_the_process.py", "test_health.py", "test_importing.py", "test_live_", "test_manager.py",
+    "test_admin.py", "test_api_", "test_alerts_of_the_process.py", "test_health.py", "test_importing.py", "test_live_", "test_manager.py",
     "test_postgres_support.py", "test_database_thread.py",
     "test_run_listeners.py", "test_storage.py",
 )  # fmt: skip
