@@ -292,9 +292,8 @@ class AccountFeed:
         if listener is None or not listener.is_connected:
             return
         if again := self._liveness.to_ask_again():
-            logger.warning(
-                "account %s: no price of %s", self._wanted.config.account_id, ", ".join(sorted(again))
-            )
+            named = in_short(dict.fromkeys(again, "no price yet"))
+            logger.warning("account %s: %s", self._wanted.config.account_id, named)
             await listener.resubscribe(again)
         before, self._silent = self._silent, self._liveness.silent(_armed(self._running))
         if new := {symbol: why for symbol, why in self._silent.items() if symbol not in before}:
