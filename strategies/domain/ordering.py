@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from marketdata.domain.orders import Side
-from strategies.domain.absence import lookalikes, opening
+from strategies.domain.absence import lookalikes, opening, sign_of_life
 from strategies.domain.events import Circumstances, Command, End, OpenWire, Rest, Seen, Tell
 from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.planning import (
@@ -73,6 +73,8 @@ def plan_order(  # noqa: PLR0911 - each way of not sending is one
         case Covered(foreign):
             return _covered(state, seen, covered_text(foreign))
         case Send():  # pragma: no branch - the last of them
+            if doubt := _taken_all_the_same(record, seen):
+                return _covered(state, seen, doubt)
             order = _order(state, seen, around, verdict, found)
             return state.remembering(covered=None).with_order(order), (OpenWire(order.tag),)
 
@@ -106,6 +108,22 @@ def _shown_alive(seen: Seen, around: Circumstances) -> str:
         is_live = row.tag in live or row.order_id in live_ids
         if is_ours and not is_live and not row.status.is_final:
             return row.order_id
+    return ""
+
+
+def _taken_all_the_same(record: ExitRecord, seen: Seen) -> str:
+    """Say what speaks for an order that was refused at the door, if anything.
+
+    Its refusal was believed at the first look. A broker that lies, and whose book stands still, may show a
+    sign of it later; then not even a person has more orders sent before it is gone.
+    """
+    for order in record.orders:
+        is_at_the_door = order.state is OrderState.REJECTED and not order.broker_order_id
+        if is_at_the_door and order.day == seen.at.today and (sign := sign_of_life(order, record, seen)):
+            return (
+                f"The broker refused exit order {order.tag}, but {sign}: it may have taken it all the same. Look for "
+                "it in the broker's app. Nothing more is sent before that is clear."
+            )
     return ""
 
 

@@ -193,6 +193,23 @@ def test_a_refusal_is_not_believed_on_a_book_that_something_speaks_against(sign)
     assert "has not confirmed it" in state.record.concern
 
 
+@pytest.mark.parametrize("asked_again_s", [None, 5.0])
+def test_a_position_that_moves_after_a_refusal_holds_up_the_next_order(asked_again_s):
+    """Refused, and taken all the same: the book stands still, the position shows it."""
+    refused = order(
+        OrderState.REJECTED, tag="TG1", reject_class=RejectClass.WAIT, reject_reason=RejectReason.RATE
+    )
+    asked = None if asked_again_s is None else NOW + asked_again_s
+    state = State(exit_record(refused, resumed_at=asked))
+    state, commands = step(state, seen(6, positions=[position(40)], plan=True))
+    assert commands == (Rest(POLL_S),)
+    state, _ = step(state, seen(9, positions=[position(40)], plan=True))
+    assert len(state.record.orders) == 1
+    assert "may have taken it all the same" in state.record.concern
+    state, commands = step(state, seen(10, positions=[position(100)], plan=True))  # its book was behind
+    assert commands == (OpenWire(TAG),)
+
+
 def test_a_refusal_that_no_book_confirms_is_unknown():
     state, _ = step(
         State(exit_record(order(OrderState.SENDING))), Written(at(), TAG, refusal(RejectReason.BAN))
