@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -126,9 +126,15 @@ class LtpWriter:
     freshness, not memory.
     """
 
-    def __init__(self, cache: LtpCache | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        cache: LtpCache | None = None,
+        clock: Clock | None = None,
+        also: Callable[[Sequence[Tick]], None] = lambda _: None,
+    ) -> None:
         self._cache = cache
         self._clock = clock or SystemClock()
+        self._also = also  # whoever else wants the batches, Redis or not; returns at once
         self._waiting: dict[str, Tick] = {}
         self._under_way = asyncio.Lock()
 
@@ -142,6 +148,7 @@ class LtpWriter:
         """Write what is waiting. What Redis did not take waits on, unless a newer price came."""
         async with self._under_way:
             batch, self._waiting = list(self._waiting.values()), {}
+            self._also(batch)
             for start in range(0, len(batch), CHUNK):
                 if not await (self._cache or cache()).write(batch[start : start + CHUNK]):
                     left = {tick.symbol: tick for tick in batch[start:]}

@@ -20,6 +20,7 @@ from marketdata.broadcast import PageBroadcast
 from marketdata.brokers import registry
 from marketdata.closings import of_shares, read_closings, write_closings
 from marketdata.database import DatabaseThread
+from marketdata.daychart import DayChart
 from marketdata.domain.clock import Clock
 from marketdata.domain.gate import Gate
 from marketdata.domain.orders import OrderLimits, OrderSnapshot
@@ -146,7 +147,8 @@ class House:
         # A process that starts anew counts its frames anew, so it is another source.
         self._pages = PageBroadcast(f"{worker}.{int(clock.time() * 1000)}", clock=clock)
         self._publisher = RedisPublisher(settings.REDIS_URL, clock=clock)
-        self._prices = LtpWriter(clock=clock)
+        self._charts = DayChart(settings.REDIS_URL, clock)
+        self._prices = LtpWriter(clock=clock, also=self._charts.take)
         others = apprise_channels(settings.ALERT_URLS)
         self._notifier = Notifier(PageChannel(self._pages), others, clock)
         feed_pages = FeedPages(self._pages, self._notifier)
@@ -219,6 +221,7 @@ class House:
     async def _run_until(self, stop: asyncio.Event, on_report: Callable[[House], None]) -> None:
         outlets = [
             self._forever("ltp cache", self._prices.run),
+            self._forever("day charts", self._charts.run),
             self._forever("pages", self._pages.run),
             self._forever("publications", self._publisher.run),
             self._forever("calendar", self._keep_calendar),
@@ -352,7 +355,9 @@ class House:
             await self.keeper.close()
         except Exception:
             logger.exception("could not give the leases back: they run out by themselves")
-        await asyncio.gather(self._status.close(), self._publisher.close(), close_cache())
+        await asyncio.gather(
+            self._status.close(), self._charts.close(), self._publisher.close(), close_cache()
+        )
         self._notifier.close()
         self._lookout.close()
         for thread in (self._database, self._reports, self._leases):

@@ -21,7 +21,7 @@ FOLDER = ROOT / "docs" / "img"
 PICTURES: tuple[tuple[str, tuple[int, int], Scheme], ...] = (
     ("live.png", (1280, 1000), "light"),
     ("live-dark.png", (1280, 1000), "dark"),
-    ("live-phone.png", (PHONE[0], 1100), "dark"),
+    ("live-phone.png", PHONE, "light"),
 )
 
 
@@ -34,6 +34,10 @@ async def take(chromium: Browser, args: argparse.Namespace) -> None:
             await expect(page.locator("[data-list=exits]")).to_contain_text(
                 "sold", ignore_case=True, timeout=120_000
             )
+            if size != PHONE:
+                await page.keyboard.press("j")
+                await page.keyboard.press("Enter")
+                await expect(page.locator("#chart-note")).to_have_text("Today, IST")
             await page.screenshot(path=args.folder / name)
 
 

@@ -10,6 +10,7 @@ urlpatterns = [
     path("", views.live, name="live"),
     path("watch/", views.watch, name="watch"),
     path("instruments/", views.instruments, name="instruments"),
+    path("chart/", views.chart, name="chart"),
     path("unwatch/", views.unwatch, name="unwatch"),
     path("strategies/new/", editing.new, name="strategy-new"),
     path("strategies/<int:pk>/edit/", editing.edit, name="strategy-edit"),

@@ -7,16 +7,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from marketdata.catalogue import Found, find_instruments
-from marketdata.models import BrokerAccount
+from marketdata.clock import SystemClock
+from marketdata.daychart import read_day
+from marketdata.models import BrokerAccount, Subscription
 from strategies import services
 from strategies.alerts import acknowledge as acknowledge_alert
 from strategies.live import state as page
@@ -53,17 +56,20 @@ def live(request: UserRequest) -> HttpResponse:
     prices = async_to_sync(read_prices)(rows.symbols)
     for row in (*rows.strategies, *rows.watch):
         row["ltp"], row["ltp_at"] = prices.get(row["symbol"], (None, None))
-    many_wait = sum(row["waits"] for row in rows.alerts) > 1
-    context = {
+    return render(request, "live/page.html", page_context(rows))
+
+
+def page_context(rows: page.State) -> dict[str, Any]:
+    """Return what the page's template is told."""
+    return {
         "page": _readable(rows),
         "banners": banners(rows.listeners),
-        "many_wait": many_wait,
+        "many_wait": sum(row["waits"] for row in rows.alerts) > 1,
         "blank": {"decimals": 2},
         "first": f":{_DRAWN}",
         "most": _DRAWN,
         "texts": {"RETRY": words.RETRY, "ABANDON": words.ABANDON},
     }
-    return render(request, "live/page.html", context)
 
 
 @never_cache
@@ -165,6 +171,19 @@ def instruments(request: UserRequest) -> HttpResponse:
 def _offered(found: Found) -> dict[str, str]:
     until = "" if found.expiry is None else f"{found.expiry.day} {found.expiry:%b %Y}"
     return {"symbol": found.symbol, "name": found.name, "until": until}
+
+
+@never_cache
+@require_GET
+def chart(request: UserRequest) -> HttpResponse:
+    """Return the day's prices of an instrument that the user watches or has a stop on: ``[[UNIX seconds, price]]``."""
+    symbol = request.GET.get("symbol", "")
+    exchange, _, tradingsymbol = symbol.partition(":")
+    own = Subscription.objects.filter(account__user=request.user)
+    if not own.filter(instrument__exchange=exchange, instrument__tradingsymbol=tradingsymbol).exists():
+        raise Http404
+    points = async_to_sync(read_day)(settings.REDIS_URL, symbol, SystemClock().time())
+    return JsonResponse({"points": points})
 
 
 @require_POST

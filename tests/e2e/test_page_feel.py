@@ -16,6 +16,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.async_api import Page, Response, expect
 
+from marketdata.daychart import DayChart
+from marketdata.domain.prices import to_units
+from marketdata.domain.ticks import Tick
 from marketdata.models import BrokerAccount, Instrument, Listener
 from strategies import services
 from strategies.models import Strategy
@@ -112,6 +115,34 @@ async def test_keys_filter_and_move_and_none_sends_an_order(
         for key in "abcdefghilmnopqrstuvwxyz":
             await press(key)
     assert not await Strategy.objects.exclude(status="active").aexists()
+
+
+async def test_the_chart_comes_when_asked_for_and_shows_the_day(
+    user: User, strategies: list[Strategy], web: Web, valkey: PrivateValkey
+) -> None:
+    writer = DayChart(valkey.url)
+    writer.take([Tick("NSE:INFY", to_units(Decimal("1501.00")), 0.0, None)])
+    await writer.write()
+    await writer.close()
+    async with at_the_page(web, user, valkey) as (guest, _):
+        page = guest.page
+        loaded: list[str] = []
+        page.on("request", lambda request: loaded.append(request.url))
+        await page.keyboard.press("j")
+        assert not any("lightweight-charts" in url for url in loaded)
+        await page.keyboard.press("Enter")
+        chart = page.locator("#chart")
+        await expect(chart.locator("#chart-note")).to_have_text("Today, IST")
+        await expect(chart.locator("#chart-title")).to_have_text("NSE:INFY")
+        await expect(chart.locator("#chart-canvas")).to_have_attribute(
+            "aria-label", "Chart of NSE:INFY today, last 1,499.95, stop of Infosys swing 1,490.00"
+        )
+        await expect(chart.locator("canvas").first).to_be_visible()
+        await page.keyboard.press("j")
+        await expect(chart.locator("#chart-title")).to_have_text("NSE:SBIN")
+        await page.keyboard.press("Escape")
+        await expect(chart).to_be_hidden()
+        assert sum("lightweight-charts" in url for url in loaded) == 1
 
 
 async def test_looks_are_chosen_and_kept_and_sound_is_turned_on_by_a_button(

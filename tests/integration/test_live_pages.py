@@ -212,6 +212,18 @@ def test_the_watch_form_adds_removes_and_explains(
     assert "such as NSE:INFY" in trader.post("/watch/", {"instruments": " , "}, headers=JSON).json()["text"]
 
 
+def test_a_chart_is_drawn_of_own_instruments_only(
+    trader: Client, account: BrokerAccount, instruments: Instruments
+) -> None:
+    assert trader.get("/chart/?symbol=NSE:INFY").status_code == 404
+    trader.post("/watch/", {"instruments": "NSE:INFY"}, headers=JSON)
+    assert trader.get("/chart/?symbol=NSE:INFY").json() == {"points": []}
+
+    trader.force_login(User.objects.create_user("stranger", "", "a-password-for-tests"))
+    assert trader.get("/chart/?symbol=NSE:INFY").status_code == 404
+    assert trader.get("/chart/").status_code == 404
+
+
 def test_the_timeline_tells_the_story(trader: Client, user: User, strategy: Strategy) -> None:
     assert b"Nothing has happened yet" in trader.get(f"/strategies/{strategy.pk}/").content
 

@@ -23,6 +23,7 @@ const desktop = new Desktop(document.querySelector("#notify"));
 const sound = new Sound(document.querySelector("#sound"));
 const lists = Object.fromEntries(Object.keys(fill).map((name) => [name, new List(name, painter, fill[name])]));
 const bySymbol = new Map(); // symbol -> [[list, id]]
+let chart = null; // until somebody wants to see one
 const PRICED = ["strategies", "watch"];
 const ROWS = { strategy: "strategies", exit: "exits", listener: "listeners" };
 
@@ -51,6 +52,7 @@ function prices(changes) {
   for (const [symbol, text, at] of changes) {
     desk.put(symbol, text, at);
     for (const [list, id] of bySymbol.get(symbol) ?? []) list.paint(id);
+    chart?.take(symbol, text, at);
   }
 }
 
@@ -63,6 +65,28 @@ function index() {
     }
   }
   summarise();
+  markChart();
+}
+
+/** The chart of a row of the strategies or of the watch list. */
+async function openChart(element) {
+  const row = lists[element.closest("[data-list]").dataset.list].rows.get(element.dataset.id);
+  if (!row) return; // nothing was heard of it yet
+  try {
+    const { Chart } = await import("./chart.js");
+    chart ??= new Chart(desk);
+  } catch {
+    const line = document.querySelector("#alert");
+    setText(line.querySelector("[data-alert-text]"), "The chart could not be loaded. Everything else works: try again later.");
+    line.hidden = false;
+    return;
+  }
+  markChart();
+  await chart.show(row);
+}
+
+function markChart() {
+  chart?.mark([...lists.strategies.rows.values()], [...lists.exits.rows.values()]);
 }
 
 function happened(event) {
@@ -143,7 +167,13 @@ takeOver(onAnswer);
 const filter = document.querySelector("#filter");
 new Filter(filter, document.querySelector("#filter-status"), PRICED.map((name) => lists[name]));
 const help = document.querySelector("#keys");
-new Keyboard({ filter, help, onSelect: () => {}, onOpen: () => {}, onLeave: () => {} });
+new Keyboard({
+  filter,
+  help,
+  onSelect: (element) => element && chart?.symbol && openChart(element),
+  onOpen: openChart,
+  onLeave: () => chart?.close(),
+});
 document.querySelector("#open-keys").addEventListener("click", () => help.showModal());
 const toWatch = document.querySelector("#instruments");
 new Search(toWatch, document.querySelector("#offers"), (symbol) => {

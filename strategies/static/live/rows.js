@@ -57,7 +57,7 @@ function room(element, cell, row, ltp) {
   const left = format.distance(row, ltp);
   setText(cell.points, left ? left.points : "–");
   setText(cell.percent, left ? (left.passed ? "at the stop" : `${left.percent.toFixed(2)} %`) : "");
-  setText(cell.risk, left && !left.passed && left.rupees !== null ? ` · ₹${left.rupees}` : "");
+  setText(cell.risk, left && !left.passed && left.rupees !== null ? `₹${left.rupees}` : "");
   setData(element, "near", String(Boolean(left) && left.percent < NEAR));
   const share = left ? Math.max(0, Math.min(1, left.percent / FULL_BAR)) : 0;
   cell.bar.style.transform = `scaleX(${share.toFixed(3)})`;
