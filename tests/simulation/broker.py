@@ -192,8 +192,8 @@ class Broker:
         return self._no_answer()
 
     def _arrive(self, request: OrderRequest) -> None:
-        del self.ledger.flying[request.tag]
-        if not self.state.is_sound:
+        is_open = self.ledger.flying.pop(request.tag, None) is not None  # the day has not ended meanwhile
+        if is_open and not self.state.is_sound:
             self._taken_somehow(request)
 
     def _hidden(self, request: OrderRequest) -> WriteResult:

@@ -139,10 +139,11 @@ class Ledger:
         self.fills.append(Fill(self._time(), gone, abs(quantity), quantity, 0))
 
     def end_day(self) -> None:
-        """Open orders expire with their day, and the book begins anew."""
+        """Open orders expire with their day, what is on its way finds a closed door, and the book begins anew."""
         for order in self.orders.values():
             if not order.status.is_final:
                 self.cancel(order, "day ended")
+        self.flying.clear()
         self._earlier += len(self.orders)
         self.orders = {}
         self._frozen = {}
