@@ -10,6 +10,7 @@ import pytest
 import yaml
 from django.core.management import get_commands
 
+from tests.environment import VARIABLES
 from tests.support import deployed
 
 KNOWN = {
@@ -65,3 +66,18 @@ def test_a_unit_starts_again_what_ended_whatever_ended_it(unit: Path) -> None:
     commands = [parsed["Service"].get(name, "") for name in ("ExecStart", "ExecStartPre")]
     for command in re.findall(r"manage\.py (\w+)", " ".join(commands)):
         assert command in get_commands()
+
+
+def test_the_compose_file_names_what_there_is() -> None:
+    services = yaml.safe_load((deployed.DEPLOY / "compose.yaml").read_text())["services"]
+    ours = [service for service in services.values() if service.get("image") == "tickguard"]
+    known = set(VARIABLES)
+    for service in ours:
+        assert set(service["environment"]) <= known
+        assert (deployed.DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+        asked = re.findall(r"manage\.py[ ,]+(\w+)", re.sub(r"[\"']", "", str(service["command"])))
+        assert asked
+        assert set(asked) <= set(get_commands())
+    assert {name for service in ours for name in service["depends_on"]} <= set(services)
+    used = {volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])}
+    assert used == {"locks", "database"}
