@@ -118,7 +118,6 @@ class BrokerAccountAdmin(WithHistory, ListenerActions):
     list_select_related = ("user", "listener")
     search_fields = ("name", "client_id", "user__username")
     show_facets = admin.ShowFacets.ALWAYS
-    autocomplete_fields = ("user",)
     readonly_fields = ("generation", "state", "token", "log_in", "happened")
     actions = (*ListenerActions.actions, "check_logins")
     fieldsets = (
@@ -142,6 +141,14 @@ class BrokerAccountAdmin(WithHistory, ListenerActions):
 
     def has_validate_permission(self, request: HttpRequest) -> bool:
         return may(request, "marketdata.validate_token")
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Name both halves of the moment for those who cannot see the label beside them."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "token_expires_at" and field is not None:
+            for widget, half in zip(field.widget.widgets, ("date", "time"), strict=True):
+                widget.attrs["aria-label"] = f"Token expires at, {half}"
+        return field
 
     def get_urls(self) -> list[URLPattern]:
         """Add the page that asks before a wish for one account's listener."""

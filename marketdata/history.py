@@ -12,13 +12,14 @@ Who = AbstractBaseUser | AnonymousUser | str | None
 _LONGEST = 100
 
 
-def record(rows: Sequence[models.Model], *, by: Who, reason: str) -> None:
+def record(rows: Sequence[models.Model], *, by: Who, reason: str, is_new: bool = False) -> None:
     """Add the rows as they now are to their history, in one insert; the caller holds the transaction.
 
     Args:
         rows: Freshly read, all of one model.
         by: Who did it: a user, or in words where there is none.
         reason: What was done, in a few words.
+        is_new: They were just inserted, without a signal.
 
     """
     if not rows:
@@ -26,4 +27,6 @@ def record(rows: Sequence[models.Model], *, by: Who, reason: str) -> None:
     person = by if isinstance(by, AbstractBaseUser) else None
     said = f"{reason}, by {by}" if isinstance(by, str) and by else reason
     history: Any = type(rows[0]).history  # type: ignore[attr-defined]  # only such models are given
-    history.bulk_history_create(rows, update=True, default_user=person, default_change_reason=said[:_LONGEST])
+    history.bulk_history_create(
+        rows, update=not is_new, default_user=person, default_change_reason=said[:_LONGEST]
+    )

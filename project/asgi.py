@@ -13,6 +13,7 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from project.access_log import leave_queries_out  # noqa: E402
+from project.cockpit.routing import cockpit_urlpatterns  # noqa: E402
 from project.webwatch import begin_with_server  # noqa: E402
 from strategies.live.access import SameOrigin  # noqa: E402
 from strategies.live.routing import websocket_urlpatterns  # noqa: E402
@@ -22,6 +23,8 @@ begin_with_server()
 application = ProtocolTypeRouter(
     {
         "http": http,
-        "websocket": SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": SameOrigin(
+            AuthMiddlewareStack(URLRouter([*cockpit_urlpatterns, *websocket_urlpatterns]))
+        ),
     }
 )

@@ -7,19 +7,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from marketdata.admin_base import ReadOnly, WithHistory, badge, may, moment, timeline
-from marketdata.history import record
 from strategies import alerts, services
 from strategies.admin_wishes import StrategyWishes
 from strategies.badges import exit_badge, present_market, strategy_badge, with_parts
-from strategies.live.forms import StrategyForm
+from strategies.live.forms import StaffStrategyForm
 from strategies.live.words import event_words
 from strategies.models import (
     Alert,
+    AlertChannel,
     AlertDelivery,
     Exit,
     ExitOrder,
@@ -45,7 +44,7 @@ _EVENTS_SHOWN = 100
 class _ReadOnlyInline(_Inline):
     extra = 0
     can_delete = False
-    show_change_link = True
+    template = "admin/journal_inline.html"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -75,14 +74,13 @@ class ExitOrderInline(_ReadOnlyInline):
 
 @admin.register(Strategy)
 class StrategyAdmin(WithHistory, StrategyWishes):
-    form: Any = StrategyForm
+    form: Any = StaffStrategyForm
     list_display = ("__str__", "user", "instrument", "position", "quantity", "stop", "live")
     list_filter = (
         "status", "position", "product", "live", "account__broker", ("user", admin.RelatedOnlyFieldListFilter),
     )  # fmt: skip
     search_fields = ("name", "instrument__tradingsymbol", "user__username")
     show_facets = admin.ShowFacets.ALWAYS
-    autocomplete_fields = ("user", "account", "instrument")
     actions = (*StrategyWishes.actions, "copy_as_drafts")
     inlines = (ExitInline,)
     fieldsets = (
@@ -129,7 +127,7 @@ class StrategyAdmin(WithHistory, StrategyWishes):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save what the person changed; a stop that moved goes through its service."""
         if not change:
-            super().save_model(request, obj, form, change)
+            services.create_strategy(obj, by=request.user)
             return
         names = [name for name in form.changed_data if name != "stop_loss"]
         if names:
@@ -138,14 +136,11 @@ class StrategyAdmin(WithHistory, StrategyWishes):
             self._move_stop(request, obj)
 
     def _save_terms(self, request: HttpRequest, strategy: Strategy, names: list[str]) -> None:
-        # Named, so that a listener's write since the form was shown is not undone; and into the
-        # history goes the row as it then is, not the form's.
         columns = {name: getattr(strategy, name) for name in names}
-        with transaction.atomic():
-            if Strategy.objects.filter(pk=strategy.pk, status=strategy.status).update(**columns):
-                record([Strategy.objects.get(pk=strategy.pk)], by=request.user, reason="changed in the admin")
-                return
-        self.message_user(request, "Not saved: its state has changed meanwhile. Look again.", messages.ERROR)
+        try:
+            services.change_strategy(Strategy.objects.get(pk=strategy.pk), columns, by=request.user)
+        except StrategyError as exc:
+            self.message_user(request, f"Nothing was changed: {exc}", messages.ERROR)
 
     def _move_stop(self, request: HttpRequest, strategy: Strategy) -> None:
         if strategy.stop_loss is None:
@@ -176,7 +171,8 @@ class StrategyAdmin(WithHistory, StrategyWishes):
         count = 0
         for row in queryset:
             terms = {name: getattr(row, name) for name in _COPIED}
-            Strategy.objects.create(**terms, name=f"{row.name} copy".strip()[:80])
+            copy = Strategy(**terms, name=f"{row.name} copy".strip()[:80])
+            services.create_strategy(copy, by=request.user)
             count += 1
         self.message_user(request, f"{count} copied.", messages.SUCCESS)
 
@@ -243,7 +239,6 @@ class StrategyEventAdmin(ReadOnly):
 
 class AlertDeliveryInline(_ReadOnlyInline):
     model = AlertDelivery
-    show_change_link = False
     fields = ("channel", "attempts", "delivered_at", "next_at", "error")
 
 
@@ -287,6 +282,22 @@ class AlertDeliveryAdmin(ReadOnly):
     list_select_related = ("alert",)
     search_fields = ("channel", "error", "alert__text")
     ordering = ("-pk",)
+
+
+@admin.register(AlertChannel)
+class AlertChannelAdmin(ReadOnly):
+    """Its owner's; the address, which holds a token, is not even read."""
+
+    list_display = ("name", "user", "service", "enabled")
+    list_filter = ("enabled", "service")
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username")
+    exclude = ("url",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave the address unread."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.defer("url")
 
 
 @admin.register(WatchedInstrument)

@@ -67,7 +67,7 @@ def create_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
     """Store a new strategy as a draft; nothing is armed. ``strategy`` is an unsaved instance."""
     with transaction.atomic():
         strategy.status = Strategy.Status.DRAFT
-        strategy.save(force_insert=True)
+        Strategy.objects.bulk_create([strategy])  # no signal: the history is told below, with who did it
         return _changed(strategy, "created", by, {"stop_loss": plain(strategy.stop_loss)})
 
 
@@ -299,7 +299,7 @@ def _changed(strategy: Strategy, kind: str, by: By, detail: Mapping[str, Any]) -
         strategy=strategy, at=timezone.now(), kind=kind, detail={**detail, "by": who}
     )
     strategy.refresh_from_db()
-    record([strategy], by=by, reason=kind.replace("_", " "))
+    record([strategy], by=by, reason=kind.replace("_", " "), is_new=kind == "created")
     body = strategy_body(strategy)
     transaction.on_commit(lambda: _announcer.tell(strategy.user_id, "strategy", body), robust=True)
     transaction.on_commit(_subscriptions.hint, robust=True)

@@ -183,11 +183,3 @@ class LiveConsumer(AsyncWebsocketConsumer):
             self.writer.say("alert", {"level": "error", "text": str(exc)})
         else:
             self.writer.want_snapshot()
-
-
-class AdminConsumer(LiveConsumer):
-    """The staff-only twin: the same messages, for the admin's pages."""
-
-    def is_welcome(self, user: Any) -> bool:
-        """Tell whether this user belongs to the staff."""
-        return bool(user.is_active and user.is_staff)

@@ -231,6 +231,18 @@ class OwnStrategyForm(StrategyForm):
             self._refuse("product", "NRML is for futures and options: choose CNC, MTF or MIS for shares.")
 
 
+class StaffStrategyForm(StrategyForm):
+    """A strategy of any user, for the admin; the instrument is typed, so that no script is needed to choose it."""
+
+    instrument = forms.CharField(max_length=80, help_text="Exchange and symbol, such as NSE:INFY.")
+    clean_instrument = OwnStrategyForm.clean_instrument
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.initial["instrument"] = self.instance.symbol
+
+
 class NameForm(_StrategyModelForm):
     """All that may change beside the stop while a strategy is armed."""
 

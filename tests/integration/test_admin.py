@@ -21,7 +21,7 @@ from strategies.models import Strategy
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 Instruments = Mapping[str, Instrument]
 READ_ONLY = {
-    "Subscription", "WatchedInstrument",
+    "Subscription", "WatchedInstrument", "AlertChannel",
     "InstrumentList", "ClosingPrice",
     "SeenRange", "Listener", "ListenerEvent", "Lease", "Worker", "Exit", "ExitOrder", "StrategyEvent", "Alert",
     "AlertDelivery",

@@ -91,7 +91,7 @@ def test_the_admin_s_own_changes_are_told_as_they_were_stored(
 ) -> None:
     inlines = {"exits-TOTAL_FORMS": 0, "exits-INITIAL_FORMS": 0}
     typed = {
-        "user": strategy.user_id, "account": strategy.account_id, "instrument": strategy.instrument_id,
+        "user": strategy.user_id, "account": strategy.account_id, "instrument": strategy.symbol,
         "name": "Renamed", "position": "BOUGHT", "product": "MIS", "quantity": 10, "stop_loss": "1485",
     }  # fmt: skip
     path = f"/admin/strategies/strategy/{strategy.pk}/"
@@ -99,7 +99,7 @@ def test_the_admin_s_own_changes_are_told_as_they_were_stored(
     assert answer.status_code == 302, answer.content
 
     assert told(strategy, "name", "stop_loss") == [
-        ("admin", "changed in the admin", "Renamed", Decimal("1490.00")),
+        ("admin", "changed", "Renamed", Decimal("1490.00")),
         ("admin", "stop moved", "Renamed", Decimal("1485.00")),
     ]
     page = admin_client.get(f"{path}history/").content.decode()

@@ -64,16 +64,6 @@ async def test_an_unknown_address_is_refused(cookie: str) -> None:
         assert not page.accepted
 
 
-async def test_the_admin_s_twin_is_for_staff_only(user: User, cookie: str) -> None:
-    async with LivePage(cookie, path="/ws/admin/") as page:
-        assert await page.close_code() == 4403
-
-    user.is_staff = True
-    await user.asave()
-    async with LivePage(cookie, path="/ws/admin/") as page:
-        assert await opened(page)
-
-
 @pytest.mark.parametrize("event", ["logout", "disabled", "password"])
 async def test_the_socket_ends_soon_after_the_session_does(event: str, user: User, cookie: str) -> None:
     async with LivePage(cookie) as page:
