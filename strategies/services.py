@@ -92,6 +92,23 @@ def change_strategy(strategy: Strategy, changes: Mapping[str, Any], *, by: By = 
         return _changed(strategy, "changed", by, {"text": ", ".join(sorted(changes)).replace("_", " ")})
 
 
+def delete_draft(strategy: Strategy) -> None:
+    """Remove a strategy that was never started.
+
+    Raises:
+        StrategyError: It was started: it and its record stay.
+
+    """
+    told = {"id": strategy.pk, "deleted": True}
+    with transaction.atomic():
+        drafts = Strategy.objects.select_for_update().filter(pk=strategy.pk, status=Strategy.Status.DRAFT)
+        draft = drafts.first()
+        if draft is None:
+            raise StrategyError(_why_not(strategy, "deleted"))
+        draft.delete()
+        transaction.on_commit(lambda: _announcer.tell(strategy.user_id, "strategy", told), robust=True)
+
+
 def stop_strategy(strategy: Strategy, *, by: By = None) -> Strategy:
     """Disarm a strategy and let go of its subscription. Its position is left as it is.
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from ninja import Schema
-from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 """A text as a name can have it: the database refuses the rest in its own words."""
@@ -30,6 +30,10 @@ Price = Annotated[
     BeforeValidator(exact_price),
     WithJsonSchema({"type": "string", "pattern": r"^\d{1,13}(\.\d{1,7})?$", "examples": ["1490.50"]}),
 ]
+
+
+Whole = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
+Flag = Annotated[bool, Field(strict=True)]
 
 
 class StrictSchema(Schema):

@@ -16,7 +16,7 @@ from marketdata.models import BrokerAccount, Listener
 from project.api.auth import ApiRequest
 from project.api.once import once
 from project.api.own import one
-from project.api.schemas import Nothing, StrictSchema
+from project.api.schemas import Flag, Nothing, StrictSchema
 from strategies.protection import is_connected, is_reported, is_ticking
 
 router = Router(tags=["listeners"])
@@ -49,7 +49,7 @@ class ListenersOut(Schema):
 class StopListener(StrictSchema):
     """``even_watching``: stop although strategies lose their watch."""
 
-    even_watching: bool = False
+    even_watching: Flag = False
 
 
 @router.get("", response=ListenersOut, summary="Your accounts and how their listeners are")

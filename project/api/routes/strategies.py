@@ -5,18 +5,17 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from django.db.models import QuerySet
-from django.forms import BaseForm
 from django.http import HttpResponse
 from ninja import Query, Router, Schema
 
+from project.api import entering
 from project.api.auth import ApiRequest
-from project.api.errors import ApiError
+from project.api.entering import NewStrategy, StopPrice, StrategyChanges
 from project.api.once import once
 from project.api.own import one, page
-from project.api.schemas import Nothing, Price, StrictSchema
+from project.api.schemas import Nothing
 from strategies import services
 from strategies.live.entry import refuse_passed_stop
-from strategies.live.forms import StopForm
 from strategies.models import Strategy
 from strategies.reporting import strategy_body
 
@@ -50,8 +49,8 @@ class StrategiesOut(Schema):
     next: int | None
 
 
-class StopPrice(StrictSchema):
-    stop_loss: Price
+class DeletedOut(Schema):
+    deleted: int
 
 
 @router.get("", response=StrategiesOut, summary="Your strategies, oldest first")
@@ -68,9 +67,47 @@ def strategies(
     return {"items": [_out(row) for row in found], "next": following}
 
 
+@router.post("", response={201: StrategyOut}, summary="Enter a strategy")
+def create(request: ApiRequest, data: NewStrategy) -> HttpResponse:
+    """Stored as a draft: nothing is armed before it is started."""
+    checked: list[Strategy] = []
+
+    def check() -> None:
+        checked.append(entering.entered(request.user, data))
+
+    return once(
+        request, lambda: _out(services.create_strategy(checked[0], by=request.user)), check=check, status=201
+    )
+
+
 @router.get("/{strategy}", response=StrategyOut, summary="One strategy")
 def strategy_(request: ApiRequest, strategy: int) -> StrategyOut:
     return _out(_one(request, strategy))
+
+
+@router.patch("/{strategy}", response=StrategyOut, summary="Change a strategy")
+def change(request: ApiRequest, strategy: int, data: StrategyChanges) -> HttpResponse:
+    """Everything may change while nothing is armed; afterwards its name, and its stop through `stop-price`."""
+    changes: dict[str, Any] = {}
+
+    def check() -> None:
+        changes.update(entering.changed(_one(request, strategy), data))
+
+    def carry_out(row: Strategy, **by: Any) -> Strategy:
+        return services.change_strategy(row, changes, **by) if changes else row
+
+    return _act(request, strategy, carry_out, check)
+
+
+@router.delete("/{strategy}", response=DeletedOut, summary="Delete a draft")
+def delete(request: ApiRequest, strategy: int) -> HttpResponse:
+    """Only what was never started: everything else has a history, and stays."""
+
+    def act() -> DeletedOut:
+        services.delete_draft(_one(request, strategy))
+        return DeletedOut(deleted=strategy)
+
+    return once(request, act)
 
 
 @router.post("/{strategy}/start", response=StrategyOut, summary="Arm a strategy's stop")
@@ -94,7 +131,7 @@ def stop_price(request: ApiRequest, strategy: int, data: StopPrice) -> HttpRespo
     """A multiple of the tick size; refused where the last price is at or beyond it."""
 
     def check() -> None:
-        refuse_invalid(StopForm({"stop_loss": str(data.stop_loss)}, instance=_one(request, strategy)))
+        entering.check_stop(_one(request, strategy), data)
 
     def move(row: Strategy, **by: Any) -> Strategy:
         return services.update_stop(row, data.stop_loss, **by)
@@ -109,12 +146,6 @@ def exit_now(request: ApiRequest, strategy: int, data: Nothing | None = None) ->
     With an `Idempotency-Key` it is safe to send again after a lost answer.
     """
     return _act(request, strategy, services.exit_now)
-
-
-def refuse_invalid(form: BaseForm) -> None:
-    """Raise what a form has to say against what was sent, the first of it."""
-    for field, texts in form.errors.items():
-        raise ApiError(422, "invalid", str(texts[0]), "" if field == "__all__" else field)
 
 
 def _act(

@@ -182,3 +182,80 @@ def test_a_quote_has_an_age_and_an_old_one_is_missing(
     told = program.get("quotes")
     assert told["items"] == []
     assert told["missing"][0]["reason"].startswith("no price was received in the last 0 s")
+
+
+NEW = {
+    "symbol": "nse:infy", "position": "BOUGHT", "product": "MIS", "quantity": 10, "stop_loss": "1490.05",
+}  # fmt: skip
+
+
+def test_a_strategy_is_entered_changed_and_deleted(
+    program: Program, account: BrokerAccount, instruments: Mapping[str, Instrument]
+) -> None:
+    made = program.post("strategies", {"account": account.pk, **NEW}, key="k1")
+    assert program.heard.status_code == 201
+    assert (made["status"], made["symbol"], made["stop_loss"], made["live"]) == (
+        "draft",
+        "NSE:INFY",
+        "1490.05",
+        False,
+    )
+    assert program.post("strategies", {"account": account.pk, **NEW}, key="k1") == made
+    assert Strategy.objects.count() == 1
+
+    path = f"strategies/{made['id']}"
+    changed = program.send(
+        "patch", path, {"symbol": "NSE:SBIN", "stop_loss": "800", "quantity": 5, "live": True}
+    )
+    assert changed == {
+        **made,
+        "symbol": "NSE:SBIN",
+        "name": changed["name"],
+        "stop_loss": "800.00",
+        "quantity": 5,
+        "live": True,
+    }
+    program.post(f"{path}/start")
+    program.send("patch", path, {"quantity": 6})
+    assert program.refused()[:2] == (409, "refused")
+    assert program.send("patch", path, {"name": "Swing"})["name"] == "Swing"
+    program.send("delete", path)
+    assert program.refused() == (409, "refused", "Swing is active and cannot be deleted.")
+
+    draft = program.post("strategies", {"account": account.pk, **NEW})
+    assert program.send("delete", f"strategies/{draft['id']}", key="k2") == {"deleted": draft["id"]}
+    assert program.send("delete", f"strategies/{draft['id']}", key="k2") == {"deleted": draft["id"]}
+    program.get(f"strategies/{draft['id']}")
+    assert program.refused()[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        ({"account": 0}, "There is no account 0 of yours"),
+        ({"symbol": "NSE:INFI"}, "NSE:INFI is not in the instrument list of Zerodha: did you mean NSE:INFY?"),
+        ({"quantity": 0}, "A position needs the quantity held: set it above 0."),
+        ({"quantity": "10"}, "quantity: '10' is not accepted."),
+        ({"quantity": 10.5}, "quantity: 10.5 is not accepted."),
+        ({"stop_loss": None}, "A position needs a stop-loss"),
+        ({"stop_loss": 1490.05}, "1490.05 is a JSON number, which is not exact"),
+        ({"entry_price": "1500.01"}, "1500.01 is between two ticks of 0.05: use 1500 or 1500.05."),
+        ({"product": "NRML"}, "NRML is for futures and options"),
+        ({"position": "LONG"}, "position: 'LONG' is not accepted."),
+        ({"live": "yes"}, "live: 'yes' is not accepted."),
+        ({"name": "x" * 81}, "is not accepted."),
+        ({"status": "active"}, "status is not a field of this request"),
+    ],
+)  # fmt: skip
+def test_what_the_page_refuses_is_refused_here_in_the_same_words(
+    program: Program,
+    account: BrokerAccount,
+    instruments: Mapping[str, Instrument],
+    sent: dict[str, Any],
+    says: str,
+) -> None:
+    program.post("strategies", {"account": account.pk, **NEW, **sent})
+    assert program.refused()[:2] == (422, "invalid")
+    assert says in program.refused()[2]
+    assert program.told()["error"]["field"] == next(iter(sent))
+    assert not Strategy.objects.exists()
