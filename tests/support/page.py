@@ -28,7 +28,7 @@ class Web:
     def start(self) -> Process:
         self._running = python(*self.command, env=self.env)
         process = self._running.__enter__()
-        process.wait_for("Listening on TCP")
+        process.wait_for("Listening on TCP", 60)
         return process
 
     def stop(self) -> None:
