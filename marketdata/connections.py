@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
+from marketdata.board import FeedHouse
 from marketdata.callbacks import Callback, Callbacks
 from marketdata.domain.clock import Clock
 from marketdata.domain.feed import ListenerHealth, ListenerState
@@ -51,11 +52,19 @@ class Connections:
     """Has the methods of one ``MarketDataListener`` that an account's feed needs."""
 
     def __init__(
-        self, user_id: int, config: BrokerConfig, adapter: BrokerAdapter, *, tokens: Tokens, clock: Clock
+        self,
+        user_id: int,
+        config: BrokerConfig,
+        adapter: BrokerAdapter,
+        *,
+        tokens: Tokens,
+        clock: Clock,
+        house: FeedHouse | None = None,
     ) -> None:
         self._user_id = user_id
         self._config = config
         self._adapter = adapter
+        self._house = house
         self._parts: dict[str, Any] = {"tokens": tokens, "clock": clock}
         self._callbacks = Callbacks((*_PASSED_ON, "on_order_update", "on_connect", "on_disconnect"), clock)
         self._homes: dict[str, int] = {}
@@ -156,6 +165,8 @@ class Connections:
         listener = build(self._user_id, self._config, **self._parts, hears_orders=number == 0)
         for event in _PASSED_ON if number else (*_PASSED_ON, "on_order_update"):
             listener.register_callback(event, partial(self._callbacks.emit, event))
+        if self._house is not None:
+            listener.use_house(self._house)
         listener.register_callback("on_connect", lambda: self._renewed.add(number))
         listener.register_callback("on_connect", self._tell_whole)
         listener.register_callback("on_disconnect", self._tell_broken)

@@ -18,11 +18,12 @@ from marketdata.connections import Connections
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import LoginExpired
 from marketdata.domain.feed import NO_LISTENER, ListenerHealth
-from marketdata.domain.gate import Decision
+from marketdata.domain.gate import ACCEPTED, Decision
 from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.ticks import FeedMode, Tick
 from marketdata.fitting import Fit, Room, fit
 from marketdata.liveness import Liveness
+from marketdata.quiet import QuietFeed, QuietPipeline
 from marketdata.quoting import Quoting
 from marketdata.statistics import RateMeter
 from marketdata.wanted import FeedTokens, WantedFeed
@@ -207,7 +208,12 @@ class AccountFeed:
         account_id = wanted.config.account_id
         self._tokens = FeedTokens(wanted.tokens, wanted.tick_sizes)
         listener = Connections(
-            wanted.user_id, wanted.config, self._adapter, tokens=self._tokens, clock=self._clock
+            wanted.user_id,
+            wanted.config,
+            self._adapter,
+            tokens=self._tokens,
+            clock=self._clock,
+            house=self._quiet(),
         )
         listener.register_callback("on_ticks", self._on_ticks)
         listener.register_callback("on_order_update", partial(self._hooks.on_order_update, account_id))
@@ -250,6 +256,19 @@ class AccountFeed:
         judged = self._pipeline.accept(self._wanted.user_id, ticks, self._wanted.config.account_id)
         self._rate.count(len(ticks), self._clock.monotonic())
         self._liveness.by_ticks(judged)
+
+    def _quiet(self) -> QuietFeed | None:
+        """Return where quiet prices go; None: the pipeline sees each tick."""
+        if not isinstance(self._pipeline, QuietPipeline):
+            return None
+        user_id, account_id = self._wanted.user_id, self._wanted.config.account_id
+        return QuietFeed(self._pipeline, user_id, account_id, self._on_shown, self._on_counted)
+
+    def _on_shown(self, ticks: Sequence[Tick]) -> None:
+        self._liveness.by_ticks([(tick, ACCEPTED) for tick in ticks])
+
+    def _on_counted(self, ticks: int) -> None:
+        self._rate.count(ticks, self._clock.monotonic())
 
     def _on_connect(self) -> None:
         self._note("connected", "")

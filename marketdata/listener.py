@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 from marketdata.backoff import Delays, interruptible, pause
+from marketdata.board import FeedHouse
 from marketdata.callbacks import Callback, Callbacks
 from marketdata.clock import SystemClock
 from marketdata.domain.clock import Clock
@@ -19,6 +20,7 @@ from marketdata.domain.errors import BadFrame, BrokerError, BrokerUnavailable, L
 from marketdata.domain.feed import TICKING_S, ListenerHealth, ListenerState
 from marketdata.domain.ticks import FeedMode
 from marketdata.events import EVENTS, tell_ticks
+from marketdata.intake import Intake
 from marketdata.malformed import Malformed
 from marketdata.ports import BrokerConfig, Tokens
 from marketdata.speech import Speech
@@ -73,6 +75,7 @@ class MarketDataListener(Speech):
         self._last_frame_at: float | None = None
         self._last_error = ""
         self._malformed = Malformed()
+        self._intake: Intake | None = None
         self._is_proven = False  # the present connection has carried something valid
 
     # --- Life ----------------------------------------------------------------------------
@@ -157,6 +160,15 @@ class MarketDataListener(Speech):
 
         """
         self._callbacks.register(event, fn)
+
+    def use_house(self, house: FeedHouse) -> None:
+        """Judge large frames at once where most of their prices mean nothing to anybody.
+
+        ``on_ticks`` is then told the others only, and ``house`` the last of each.
+        """
+        if (reader := self.columns()) is not None:
+            self._intake = Intake(reader, house, self._subscribed)
+            house.attach(self._intake.board)
 
     # --- How it is -----------------------------------------------------------------------
 
@@ -295,13 +307,33 @@ class MarketDataListener(Speech):
             if isinstance(message, str):
                 self.read_text(message)
             else:
-                ticks = self.decode(message, received_at=self._clock.time(), symbols=self._subscribed.symbols)
-                if ticks:
-                    self._last_tick_at = now
-                    tell_ticks(self._callbacks, self._subscribed.mark_first(ticks))
+                self._read_frame(message, self._clock.time(), now)
                 if (goodbye := self.goodbye()) is not None:
                     raise goodbye
             self._is_proven = True
         except BadFrame as exc:
             logger.warning("%s: %s", self._name, exc)
             self._malformed.count(now)
+
+    def _read_frame(self, frame: bytes, received_at: float, now: float) -> None:
+        if self._take_quiet(frame, received_at) or self._tell(frame, received_at, before=self._intake):
+            self._last_tick_at = now
+
+    def _take_quiet(self, frame: bytes, received_at: float) -> bool:
+        if self._intake is None or self._callbacks.wants("on_tick"):
+            return False
+        try:
+            return self._intake.take(frame, received_at, lambda loud: self._tell(loud, received_at))
+        except Exception:  # a defect there must not cost a single stop: every tick goes the ordinary way
+            logger.exception("%s: prices are taken one by one from now on", self._name)
+            self._intake = None
+            return False
+
+    def _tell(self, frame: bytes, received_at: float, *, before: Intake | None = None) -> bool:
+        """Decode a frame and tell its ticks; False when it has none."""
+        ticks = self.decode(frame, received_at=received_at, symbols=self._subscribed.symbols)
+        if before is not None:
+            before.before(ticks)
+        if ticks:
+            tell_ticks(self._callbacks, self._subscribed.mark_first(ticks))
+        return bool(ticks)

@@ -10,17 +10,19 @@ each symbol and nothing queues.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+from weakref import WeakSet
 
 from django.conf import settings
 
+from marketdata.board import Board
 from marketdata.clock import SystemClock
 from marketdata.domain.clock import Clock
-from marketdata.domain.gate import Decision, Gate
+from marketdata.domain.gate import Accepted, Decision, Gate
 from marketdata.domain.prices import to_units
 from marketdata.domain.sessions import Calendar
 from marketdata.domain.ticks import Tick
@@ -45,6 +47,31 @@ class Monitor(TickSink, Protocol):
 
     def on_refused(self, user_id: int, refused: Sequence[tuple[Tick, Decision]], feed: int = 0) -> None:
         """Take the ticks that may not trigger, with why. Returns at once."""
+        ...
+
+
+class Bounds(Protocol):
+    """The open interval of prices (units) that touch nothing."""
+
+    @property
+    def floor(self) -> int: ...
+
+    @property
+    def ceiling(self) -> int: ...
+
+
+@runtime_checkable
+class QuietMonitor(Protocol):
+    """A stop check that need not see at once what touches nothing."""
+
+    wake: Callable[[str], None]
+
+    def quiet(self, user_id: int, symbol: str, feed: int) -> Bounds | None:
+        """Return which prices touch nothing; None: each has to be seen. Holds until it calls ``wake``."""
+        ...
+
+    def on_quiet(self, user_id: int, symbol: str, ticks: Sequence[Tick], feed: int) -> None:
+        """Take those prices, in order, before the next one."""
         ...
 
 
@@ -88,6 +115,12 @@ class TickProcessor:
         self._total = 0
         self._errors = 0
         self._logged: dict[str, float] = {}
+        self._boards: WeakSet[Board] = WeakSet()
+        asked: object = monitor
+        self._quiet = asked if isinstance(asked, QuietMonitor) else None
+        self.gate.on_change = self._wake
+        if self._quiet is not None:
+            self._quiet.wake = self._wake
 
     def accept(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> Sequence[tuple[Tick, Decision]]:
         """Take the ticks of one message of a user's feed. Returns at once, never raises.
@@ -108,6 +141,58 @@ class TickProcessor:
         if ticks:
             self._count(len(ticks), started, now - ticks[0].received_at)
         return judged
+
+    # --- prices that nobody has to act on: see ``board`` -----------------------------------
+
+    def attach(self, board: Board) -> None:
+        """Wake this board's instruments whenever their next price may mean something."""
+        self._boards.add(board)
+
+    def interval(self, user_id: int, symbol: str, feed: int) -> Accepted | None:
+        """Return which prices of a feed would be accepted and touch no stop; None: each has to be judged."""
+        accepted = self.gate.accepted(symbol, self._clock.time(), feed)
+        if accepted is None or self._monitor is None:
+            return accepted
+        bounds = None if self._quiet is None else self._quiet.quiet(user_id, symbol, feed)
+        if bounds is None:
+            return None
+        low, high = max(accepted.low, bounds.floor + 1), min(accepted.high, bounds.ceiling - 1)
+        return accepted._replace(low=low, high=high)
+
+    def settle(self, user_id: int, symbol: str, ticks: Sequence[Tick], feed: int, *, newest: int) -> None:
+        """Take ticks within that interval, in order, before the symbol's next one is judged.
+
+        ``newest`` is the newest exchange time among them; 0: none has one.
+        """
+        self.gate.remember(ticks[-1], newest, feed)
+        if self._quiet is not None:
+            self._quiet.on_quiet(user_id, symbol, ticks, feed)
+
+    def show(self, user_id: int, ticks: Sequence[Tick], feed: int) -> None:
+        """Show the last ones of several symbols."""
+        for tick in ticks:
+            self.gate.remember(tick, tick.exchange_time or 0, feed)
+            self._symbols.add(tick.symbol)
+        for outlet in self._outlets:
+            self._hand_over(outlet, user_id, ticks, feed)
+
+    def count_quiet(self, ticks: int, received_at: float) -> None:
+        """Count ticks within that interval, of a message that has just been judged."""
+        took_s = self._clock.time() - received_at
+        self.gate.count_accepted(ticks)
+        self._total += ticks
+        self._rate.count(ticks, self._clock.monotonic())
+        self._durations.add(took_s)
+        self.to_decision.add(took_s, ticks)
+
+    def _wake(self, symbol: str | None) -> None:
+        for board in list(self._boards):
+            if symbol is None:
+                board.wake_all()
+            else:
+                board.wake(symbol)
+
+    # --- prices from outside ----------------------------------------------------------------
 
     async def process_tick(
         self, symbol: str, ltp: Decimal, timestamp: datetime | None = None, *, user_id: int | None = None

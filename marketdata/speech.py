@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from marketdata.columns import ColumnReader
 from marketdata.domain.errors import BrokerError
 from marketdata.domain.ticks import FeedMode, Tick
 from marketdata.subscribed import WireToken
@@ -47,6 +48,10 @@ class Speech(ABC):
     @abstractmethod
     def decode(self, frame: bytes, *, received_at: float, symbols: Mapping[WireToken, str]) -> Sequence[Tick]:
         """Return the ticks of a binary message; raises ``BadFrame``. ``symbols`` is by wire token."""
+
+    def columns(self) -> ColumnReader | None:
+        """Return what reads large frames in columns; None: they are decoded packet by packet."""
+        return None
 
     def goodbye(self) -> BrokerError | None:
         """Return what it means that the frame just decoded ended the connection; None: it did not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -29,6 +30,7 @@ class Subscribed:
         self._limit = limit
         self._wire_token = wire_token
         self._unseen: set[str] = set()
+        self.version = 0  # rises whenever what is wanted changes, or is asked for anew
         self.modes: dict[str, FeedMode] = {}
         self.symbols: dict[WireToken, str] = {}
 
@@ -47,6 +49,7 @@ class Subscribed:
             raise ValueError(
                 f"{len(self.modes) + len(added)} instruments: one connection carries {self._limit}; watch fewer"
             )
+        self.version += 1
         for symbol in (*added, *changed):
             self.modes[symbol] = mode
             self.symbols[found[symbol]] = symbol
@@ -57,6 +60,7 @@ class Subscribed:
         """Return by mode the tokens that the connection carries for ``symbols``: they are to be answered anew."""
         asked = {symbol for symbol in symbols if symbol in self.modes}
         self._unseen |= asked
+        self.version += 1
         found: dict[FeedMode, list[WireToken]] = {}
         for token, symbol in self.symbols.items():
             if symbol in asked:
@@ -70,6 +74,7 @@ class Subscribed:
         for token in tokens:
             del self.symbols[token]
         self._unseen -= leaving
+        self.version += 1
         return tokens
 
     def begin(self) -> tuple[dict[WireToken, FeedMode], list[str]]:
@@ -82,7 +87,13 @@ class Subscribed:
             except UnknownInstrument:
                 unknown.append(symbol)
         self._unseen = set(self.modes)
+        self.version += 1
         return {token: self.modes[symbol] for token, symbol in self.symbols.items()}, unknown
+
+    @property
+    def unseen(self) -> AbstractSet[str]:
+        """Symbols whose next packet answers a subscription."""
+        return self._unseen
 
     def mark_first(self, ticks: Sequence[Tick]) -> list[Tick]:
         """Return ``ticks`` with ``is_first`` set on what answers a subscription.

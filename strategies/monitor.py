@@ -26,7 +26,7 @@ from strategies.domain.breaches import Breach, by_urgency
 from strategies.domain.freaks import Doubt, band_percent, is_same_print
 from strategies.domain.gaps import Crossing
 from strategies.domain.questions import Closed, Dispute, Doubted
-from strategies.domain.rules import Memory
+from strategies.domain.rules import Bounds, Memory
 from strategies.domain.stops import Stop, StopBook
 from strategies.domain.watch import Hold, Watch
 
@@ -90,6 +90,8 @@ class StopLossMonitor:
         self._watches: dict[int, dict[str, Watch]] = {}
         self._homes: dict[int, Stop] = {}  # strategy -> its armed stop
         self._handed_over: dict[int, tuple[int, int]] = {}  # strategy -> epoch of its last breach, user
+        self.wake: Callable[[str], None] = lambda _: None
+        """Called before the prices of a symbol matter, and when its bounds may have moved: see ``quiet``."""
         self._found: list[Breach] = []  # judged, to be handed over before the call returns
         self._remembering: dict[int, Stop] = {}  # strategy -> its stop with a new memory, likewise
 
@@ -103,6 +105,7 @@ class StopLossMonitor:
 
     def prices(self) -> dict[str, int]:
         """Return the last price (units) of every instrument with stops armed, where one is known."""
+        self._wake_all()
         return {
             symbol: watch.latest.price
             for watches in self._watches.values()
@@ -150,6 +153,39 @@ class StopLossMonitor:
                     logger.exception("the stop of strategy %s could not be armed", strategy_id)
         self._hand_over()
 
+    # --- prices that touch nothing --------------------------------------------------------
+
+    def quiet(self, user_id: int, symbol: str, feed: int) -> Bounds | None:
+        """Return which prices of a feed touch nothing, and may be told later; None: none may.
+
+        Holds until ``wake`` is called with the symbol.
+        """
+        watch = self._watches.get(user_id, {}).get(symbol)
+        if watch is None:
+            return Bounds()
+        if watch.held is not None or not watch.agreement.is_only(feed):
+            return None
+        watch.quiet_feed = feed
+        return Bounds(watch.book.floor, watch.book.ceiling)
+
+    def on_quiet(self, user_id: int, symbol: str, ticks: Sequence[Tick], feed: int = 0) -> None:
+        """Take prices that touched nothing, in order, before the next one is judged."""
+        watch = self._watches.get(user_id, {}).get(symbol)
+        if watch is None or not ticks:
+            return
+        watch.recent.extend((tick, feed) for tick in ticks)
+        watch.agreement.note(feed, ticks[-1].price, ticks[-1].received_at)
+
+    def _wake(self, watch: Watch, symbol: str) -> None:
+        watch.quiet_feed = None
+        self.wake(symbol)
+
+    def _wake_all(self) -> None:
+        for watches in self._watches.values():
+            for symbol, watch in watches.items():
+                if watch.quiet_feed is not None:
+                    self._wake(watch, symbol)
+
     # --- what comes in ------------------------------------------------------------------
 
     def on_ticks(self, user_id: int, ticks: Sequence[Tick], feed: int = 0) -> None:
@@ -163,6 +199,8 @@ class StopLossMonitor:
                 watch = watches.get(tick.symbol)
                 if watch is None:
                     continue
+                if watch.quiet_feed is not None and watch.quiet_feed != feed:
+                    self._wake(watch, tick.symbol)
                 watch.recent.append((tick, feed))
                 if watch.agreement.note(feed, tick.price, tick.received_at):
                     self._tell_dispute(user_id, watch, tick)
@@ -220,6 +258,8 @@ class StopLossMonitor:
             watch = watches.get(tick.symbol)
             if watch is None or not watch.touches(tick.price):
                 continue
+            if watch.quiet_feed is not None and watch.quiet_feed != feed:
+                self._wake(watch, tick.symbol)
             if decision is OUTSIDE_BAND:
                 if watch.held is not None and watch.is_taken_back(watch.held):
                     watch.drop()
@@ -248,6 +288,7 @@ class StopLossMonitor:
         if known is not None and (known.epoch, known.rule) == (stop.epoch, stop.rule):
             stop = replace(stop, memory=known.memory)  # what was stored may be behind
         self.disarm(stop.strategy_id)
+        self.wake(stop.symbol)  # before it is watched: the prices until now touched what was armed until now
         watch = self._watches.setdefault(stop.user_id, {}).setdefault(
             stop.symbol, Watch(band_percent(stop.symbol))
         )
@@ -260,6 +301,8 @@ class StopLossMonitor:
 
     def _note(self, user_id: int, watch: Watch, tick: Tick, feed: int) -> None:
         """Do with one tick what ``on_ticks`` does, which has it written out: it is the hot path."""
+        if watch.quiet_feed is not None and watch.quiet_feed != feed:
+            self._wake(watch, tick.symbol)
         watch.recent.append((tick, feed))
         if watch.agreement.note(feed, tick.price, tick.received_at):
             self._tell_dispute(user_id, watch, tick)
@@ -338,6 +381,7 @@ class StopLossMonitor:
 
     def _remember(self, book: StopBook, stop: Stop, memory: Memory) -> None:
         wiser = replace(stop, memory=memory)
+        self.wake(stop.symbol)
         book.arm(wiser)
         if memory != stop.memory:
             self._homes[stop.strategy_id] = self._remembering[stop.strategy_id] = wiser

@@ -10,8 +10,9 @@ is not news, and whether a rarely traded price is still good has to be asked for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from marketdata.domain.bands import ANY, HIGHEST, Band, band_of
 from marketdata.domain.orders import Quote
@@ -149,6 +150,21 @@ class _Known:
         self.doubt: _Doubt | None = None
 
 
+class Accepted(NamedTuple):
+    """Prices (units, both ends included) that are accepted when they are fresh.
+
+    Attributes:
+        newest: The newest exchange time known, UNIX seconds; 0: none.
+        until: UNIX seconds when this has to be looked at again.
+
+    """
+
+    low: int
+    high: int
+    newest: int
+    until: float
+
+
 class Gate:
     """``decide`` with what it has to remember: newest time by feed and symbol, phases, bands.
 
@@ -162,6 +178,8 @@ class Gate:
         self._phases: dict[str, tuple[Phase, float]] = {}
         self._bands: dict[str, tuple[Band, float]] = {}  # and until when it holds
         self.counts: dict[str, int] = {decision.reason: 0 for decision in DECISIONS}
+        self.on_change: Callable[[str | None], None] = lambda _: None
+        """Called when other prices of a symbol (None: of all) are possible than before."""
         self.halted: frozenset[str] = frozenset()
         """Exchanges that have halted: their prices are from before, whenever they are asked for."""
 
@@ -176,6 +194,7 @@ class Gate:
         for of_feed in self._known.values():
             for known in of_feed.values():
                 known.until = float("-inf")
+        self.on_change(None)
 
     def judge(self, tick: Tick, now: float, feed: int = 0) -> Decision:
         """Judge ``tick``, count it by reason, and remember its time.
@@ -201,6 +220,28 @@ class Gate:
         elif tick.is_trade_time and tick.exchange_time is None and known.newest is None:
             known.newest = 0  # not traded yet: whatever comes is later
         return decision
+
+    def accepted(self, symbol: str, now: float, feed: int) -> Accepted | None:
+        """Return which fresh prices would be accepted as a matter of course; None: each has to be judged."""
+        known = self._known.get(feed, {}).get(symbol)
+        if known is None or now >= known.until or known.phase is not Phase.OPEN:
+            return None
+        if known.doubt is not None and known.doubt.seen is known.seen:
+            return None
+        return Accepted(known.lower, known.upper, known.newest or 0, known.until)
+
+    def remember(self, tick: Tick, newest: int, feed: int) -> None:
+        """Remember the last tick that was accepted as a matter of course, and the newest time of such.
+
+        ``count_accepted`` counts them.
+        """
+        known = self._known[feed][tick.symbol]
+        known.seen = tick
+        if newest:
+            known.newest = max(newest, known.newest or 0)
+
+    def count_accepted(self, ticks: int) -> None:
+        self.counts[ACCEPTED.reason] += ticks
 
     def admits(self, quote: Quote, now: float) -> bool:
         """Tell whether a price that was asked for just now may trigger; keep the band it tells."""
@@ -297,6 +338,7 @@ class Gate:
                 known.doubt = _Doubt(now, known.seen, is_settled=True) if is_open else None
 
     def _set_band(self, symbol: str, band: Band, now: float) -> None:
+        self.on_change(symbol)
         self._bands[symbol] = (band, next_midnight(now))
         for of_feed in self._known.values():
             if (known := of_feed.get(symbol)) is not None:

@@ -34,6 +34,10 @@ class Agreement:
         self._told = self._told or is_news
         return is_news
 
+    def is_only(self, feed: int) -> bool:
+        """Tell whether no other feed has spoken."""
+        return not self._latest.keys() - {feed}
+
     def is_disputed(self, now: float) -> bool:
         """Tell whether the feeds have been apart for longer than a moment."""
         return self._apart_since is not None and now - self._apart_since > DISPUTE_S

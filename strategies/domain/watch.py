@@ -54,6 +54,7 @@ class Watch:
         recent: The last prices that could be acted on, oldest first.
         quoted: What a quote said last, units.
         dropped: The last print that was held and not acted on.
+        quiet_feed: Whose prices inside the bounds may be told later, all together.
 
     """
 
@@ -64,6 +65,7 @@ class Watch:
     agreement: Agreement = field(default_factory=Agreement)
     held: Hold | None = None
     dropped: Tick | None = None
+    quiet_feed: int | None = None
 
     def touches(self, price: int) -> bool:
         """Tell whether a price is at or beyond a bound of any stop."""

@@ -52,7 +52,7 @@ _PRICED = frozenset({TICKER, DEPTH, QUOTE, FULL})
 
 IST_S = 19_800
 """India's clock is ahead of UTC by so many seconds, and so are the times in packets."""
-_NEAR_S = 30
+NEAR_S = 30
 _PAISA, _FINEST = UNITS_PER_RUPEE // 100, UNITS_PER_RUPEE // 10_000
 _INDICES, _CURRENCIES = 0, frozenset({3, 7})
 _LIMIT = float(1 << 63)  # a price beyond is damage, and nothing further on could hold it
@@ -219,6 +219,11 @@ def _note(frame: bytes, offset: int, kind: int, security: Security) -> Note | No
     return None
 
 
+def price_units(rupees: float, security: Security, steps: Mapping[Security, int]) -> int:
+    """Return the units of a price that is known to be possible."""
+    return _units(rupees, _grid(security, steps)) or 0
+
+
 def _units(rupees: float, grid: _Grid) -> int | None:
     """Return the price that the float32 stands for; None when it is none."""
     units = rupees * UNITS_PER_RUPEE  # exact: 24 bits by 17
@@ -244,6 +249,6 @@ def _utc(time: int, received_at: float) -> int | None:
     each price would look hours old. A trade exactly as long ago as India is ahead looks the same;
     its price is then taken for new once, which it is not, but it is still the last one.
     """
-    if abs(time - received_at) <= _NEAR_S:
+    if abs(time - received_at) <= NEAR_S:
         return time
     return time - IST_S if time > IST_S else None

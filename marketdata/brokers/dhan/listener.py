@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from marketdata.brokers.dhan.columns import DhanColumns
 from marketdata.brokers.dhan.decode import SEGMENTS, Security, decode
 from marketdata.brokers.dhan.diagnosis import diagnose
 from marketdata.brokers.dhan.goodbyes import BACK_OFF_S, goodbye
 from marketdata.brokers.dhan.order_updates import OrderUpdates
 from marketdata.brokers.dhan.roots import root
 from marketdata.brokers.dhan.segments import split_token
+from marketdata.columns import ColumnReader
 from marketdata.domain.errors import BrokerError, BrokerRejected, LoginExpired, TryLater
 from marketdata.domain.feed import ListenerState
 from marketdata.domain.prices import to_units
@@ -143,6 +145,9 @@ class DhanMarketListener(MarketDataListener):
         self._reason = reason
         self.skipped_packets += skipped
         return ticks
+
+    def columns(self) -> ColumnReader:
+        return DhanColumns(self._steps)
 
     def goodbye(self) -> BrokerError | None:
         return None if self._reason is None else goodbye(self._reason)

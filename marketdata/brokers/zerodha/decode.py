@@ -31,7 +31,7 @@ _FULL = struct.Struct(">II52xI4xI56xI")  # token, last price, exchange time at 6
 # The length of a packet is the only sign of its kind.
 LTP, INDEX_QUOTE, INDEX_FULL, QUOTE, FULL = 8, 28, 32, 44, 184
 _UNTIMED = frozenset({LTP, INDEX_QUOTE, QUOTE})
-_LENGTHS = frozenset({*_UNTIMED, INDEX_FULL, FULL})
+LENGTHS = frozenset({*_UNTIMED, INDEX_FULL, FULL})
 _HEARTBEAT = 1
 
 
@@ -81,11 +81,16 @@ def decode(frame: bytes, *, received_at: float, symbols: Mapping[int, str]) -> D
         offset = start + length
         if offset > size:
             raise BadFrame(f"frame of {size} bytes ends within packet {number + 1} of {length} bytes")
-        if length not in _LENGTHS:
+        if length not in LENGTHS:
             skipped += 1
         elif (tick := _packet(frame, start, length, received_at, symbols)) is not None:
             ticks.append(tick)
     return Decoded(ticks, skipped)
+
+
+def price_scale(token: int) -> int:
+    """Return how many units one of the wire's whole numbers is."""
+    return _SCALES.get(token & 0xFF, _SCALE)
 
 
 def _packet(
@@ -95,7 +100,7 @@ def _packet(
     symbol = symbols.get(token)
     if symbol is None:
         return None
-    scale = _SCALES.get(token & 0xFF, _SCALE)
+    scale = price_scale(token)
     if length in _UNTIMED:
         return Tick(symbol, price * scale, received_at)
     if length == INDEX_FULL:

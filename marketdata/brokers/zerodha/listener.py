@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marketdata.brokers.zerodha.book import order_snapshot
+from marketdata.brokers.zerodha.columns import KiteColumns
 from marketdata.brokers.zerodha.decode import decode
 from marketdata.brokers.zerodha.roots import root
+from marketdata.columns import ColumnReader
 from marketdata.domain.errors import BadFrame, BadReply, BrokerError, BrokerRejected, LoginExpired
 from marketdata.domain.ticks import FeedMode, Tick
 from marketdata.listener import MarketDataListener
@@ -70,6 +72,9 @@ class ZerodhaMarketListener(MarketDataListener):
         ticks, skipped = decode(frame, received_at=received_at, symbols=symbols)
         self.skipped_packets += skipped
         return ticks
+
+    def columns(self) -> ColumnReader:
+        return KiteColumns()
 
     def read_text(self, text: str) -> None:
         try:

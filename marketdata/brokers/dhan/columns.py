@@ -1,0 +1,79 @@
+"""Dhan's frames in columns: what ``decode`` reads of packets, for all packets of one kind at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from marketdata.brokers.dhan.decode import FULL, IST_S, NEAR_S, QUOTE, SIZES, TICKER, Security, price_units
+from marketdata.columns import MANY, UNKNOWN_AGE, Columns, Floats, Ints
+from marketdata.domain.prices import UNITS_PER_RUPEE
+
+_PRICE_AT = 8
+_TIME_AT = {TICKER: 12, QUOTE: 14, FULL: 14}
+_SNAP = UNITS_PER_RUPEE // 100
+"""Half a paisa either way, and as much again: no price is moved further when it is snapped to its grid."""
+_ONE_STEP = 2.0**-22
+
+
+def _row(kind: int) -> np.dtype[np.void]:
+    return np.dtype(
+        {
+            "names": ["kind", "length", "segment", "security", "price", "time"],
+            "formats": ["u1", "<u2", "u1", "<u4", "<f4", "<u4"],
+            "offsets": [0, 1, 3, 4, _PRICE_AT, _TIME_AT[kind]],
+            "itemsize": SIZES[kind],
+        }
+    )
+
+
+_ROWS = {kind: _row(kind) for kind in _TIME_AT}
+
+
+class DhanColumns:
+    """Reads frames, or several put together, whose packets are all of one kind with a price and a time."""
+
+    is_trade_time = True
+
+    def __init__(self, steps: Mapping[Security, int]) -> None:
+        self._steps = steps
+
+    def key(self, token: Security) -> int:
+        segment, security = token
+        return segment << 32 | security
+
+    def read(self, frame: bytes, received_at: float) -> Columns | None:
+        layout = _ROWS.get(frame[0]) if frame else None
+        if layout is None or len(frame) < MANY * layout.itemsize or len(frame) % layout.itemsize:
+            return None
+        rows = np.frombuffer(frame, layout)
+        if not ((rows["kind"] == frame[0]) & (rows["length"] == layout.itemsize)).all():
+            return None
+        ends = np.arange(1, len(rows) + 1) * layout.itemsize
+        keys = rows["segment"].astype(np.uint64) << np.uint64(32) | rows["security"]
+        return Columns(
+            keys, _rupees(rows["price"]), _utc(rows["time"], received_at), ends - layout.itemsize, ends
+        )
+
+    def pick(self, frame: bytes, columns: Columns) -> bytes:
+        return columns.cut(frame)
+
+    def bounds(self, token: Security, low: int, high: int) -> tuple[float, float]:
+        """Return an interval that is narrower by what snapping may move a price: near it the decoder decides."""
+        steps = (low + _SNAP, high - _SNAP)
+        return steps[0] / UNITS_PER_RUPEE * (1 + _ONE_STEP), steps[1] / UNITS_PER_RUPEE * (1 - _ONE_STEP)
+
+    def units(self, token: Security, price: float) -> int:
+        return price_units(price, token, self._steps)
+
+
+def _rupees(written: np.ndarray) -> Floats:
+    return written.astype(np.float64)
+
+
+def _utc(written: np.ndarray, received_at: float) -> Ints:
+    """Return trade times as ``decode`` understands them."""
+    times = written.astype(np.int64)
+    indian = np.where(times > IST_S, times - IST_S, UNKNOWN_AGE)
+    return np.where(np.abs(times - received_at) <= NEAR_S, times, indian)
