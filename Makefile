@@ -1,6 +1,6 @@
 # `make run` and `make test` need Python 3.11 or newer and this file; they do the rest.
 .DEFAULT_GOAL := help
-.PHONY: help install run test simulate burst mutants lint fmt types arch migrations check lock clean crash soak
+.PHONY: help install run test simulate burst mutants lint fmt types arch migrations check lock clean crash soak bench
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
@@ -54,6 +54,9 @@ burst: install ## A thousand stops of one account in one tick, at each broker's 
 
 soak: install ## A market day at speed, faults on schedule: every stop, memory, descriptors. SOAK_ARGS="--minutes 15"
 	$(BIN)/python -m tests.soak $(SOAK_ARGS)
+
+bench: install ## Speed, side by side with the specification's own design: about ten minutes. BENCH_ARGS="--rows NAME"
+	$(IN_DEVELOPMENT) $(BIN)/python manage.py benchmark $(BENCH_ARGS)
 
 mutants: install ## Evil edits of the order path, each of which the tests must notice
 	$(BIN)/python -m tests.mutants.run $(MUTANTS)

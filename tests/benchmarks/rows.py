@@ -1,0 +1,22 @@
+"""Which rows there are, in the order in which they are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from tests.benchmarks import inside, redis_calls, wire
+from tests.benchmarks.figures import Row
+from tests.benchmarks.plan import Plan
+
+MEASURES: Mapping[str, Callable[[Plan], Iterable[Row]]] = {
+    "decode": inside.path_to_bare,
+    "armed": inside.armed,
+    "instruments": inside.instruments,
+    "memory": inside.memory,
+    "growth": inside.arming,
+    "redis": redis_calls.commands,
+    "kite-3000": wire.kite_large,
+    "kite-100": wire.kite_small,
+    "dhan": wire.dhan,
+    "decision": wire.decision,
+}
