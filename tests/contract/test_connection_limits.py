@@ -199,7 +199,8 @@ async def test_at_the_brokers_own_size(
         config = BrokerConfig(1, broker, "BIG001", made["api_key"], access_token=Secret(made["access_token"]))
         lines = adapter.instruments.download(config).splitlines(keepends=True)
         contracts = list(adapter.instruments.contracts(lines))
-        tokens = {contract.symbol: contract.token for contract in contracts[-count:]}  # the first ones of Dhan's list are not dealt in
+        # The first ones of Dhan's list are not dealt in.
+        tokens = {contract.symbol: contract.token for contract in contracts[-count:]}
         armed = sorted(tokens)[-3:]
         modes = {symbol: FULL if symbol in armed else LTP for symbol in tokens}
         most = min(count, adapter.instruments_per_connection * adapter.connections)
