@@ -131,12 +131,17 @@ class Ledger:
         order.status, order.message, order.reject_reason = OrderStatus.REJECTED, message, reason
 
     def convert(self, symbol: str, old: str, new: str) -> None:
-        """Convert a position into another product, as a trader may by hand: to orders of ours it is gone."""
-        quantity = self.held.pop((symbol, old), 0)
-        self.held[symbol, new] = self.held.get((symbol, new), 0) + quantity
-        side = Side.SELL if quantity > 0 else Side.BUY
-        gone = TrueOrder("", "", "", symbol, side, old, abs(quantity), None, self._time())
-        self.fills.append(Fill(self._time(), gone, abs(quantity), quantity, 0))
+        """Convert a position into another product, as a trader may by hand: two trades to orders of ours."""
+        quantity = self.held.get((symbol, old), 0)
+        self._trade_by_hand(symbol, old, -quantity)
+        self._trade_by_hand(symbol, new, quantity)
+
+    def _trade_by_hand(self, symbol: str, product: str, quantity: int) -> None:
+        before = self.held.get((symbol, product), 0)
+        self.held[symbol, product] = after = before + quantity
+        side = Side.BUY if quantity > 0 else Side.SELL
+        trade = TrueOrder("", "", "", symbol, side, product, abs(quantity), None, self._time())
+        self.fills.append(Fill(self._time(), trade, abs(quantity), before, after))
 
     def end_day(self) -> None:
         """Open orders expire with their day, what is on its way finds a closed door, and the book begins anew."""
