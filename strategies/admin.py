@@ -12,6 +12,7 @@ from django.http import HttpRequest
 
 from marketdata.admin_base import ReadOnly, WithHistory, badge, may, moment, timeline
 from strategies import alerts, services
+from strategies.admin_sheets import WithSheets
 from strategies.admin_wishes import StrategyWishes
 from strategies.badges import exit_badge, present_market, strategy_badge, with_parts
 from strategies.live.forms import StaffStrategyForm
@@ -29,6 +30,7 @@ from strategies.models import (
 )
 from strategies.reporting import plain
 from strategies.services import StrategyError
+from strategies.sheets import StrategySheet, WatchSheet
 
 if TYPE_CHECKING:
     _Inline = admin.TabularInline[Model, Model]
@@ -73,9 +75,10 @@ class ExitOrderInline(_ReadOnlyInline):
 
 
 @admin.register(Strategy)
-class StrategyAdmin(WithHistory, StrategyWishes):
+class StrategyAdmin(WithSheets, WithHistory, StrategyWishes):
     form: Any = StaffStrategyForm
-    list_display = ("__str__", "user", "instrument", "position", "quantity", "stop", "live")
+    resource_classes = (StrategySheet,)
+    list_display = ("__str__", "user", "instrument", "stop", "position", "quantity", "live")
     list_filter = (
         "status", "position", "product", "live", "account__broker", ("user", admin.RelatedOnlyFieldListFilter),
     )  # fmt: skip
@@ -301,7 +304,9 @@ class AlertChannelAdmin(ReadOnly):
 
 
 @admin.register(WatchedInstrument)
-class WatchedInstrumentAdmin(ReadOnly):
+class WatchedInstrumentAdmin(WithSheets, ReadOnly):
+    resource_classes = (WatchSheet,)
+    skip_admin_log = True
     list_display = ("instrument", "owner", "account")
     list_filter = (("account__user", admin.RelatedOnlyFieldListFilter), "account__broker")
     list_select_related = ("instrument", "account__user")

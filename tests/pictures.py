@@ -23,6 +23,8 @@ PICTURES: tuple[tuple[str, tuple[int, int], Scheme], ...] = (
     ("live-dark.png", (1280, 1000), "dark"),
     ("live-phone.png", PHONE, "light"),
 )
+COCKPIT = {"cockpit.png": "", "cockpit-strategies.png": "strategies/strategy/"}
+"""Pages of the admin, for the desk and light."""
 
 
 async def take(chromium: Browser, args: argparse.Namespace) -> None:
@@ -39,6 +41,17 @@ async def take(chromium: Browser, args: argparse.Namespace) -> None:
                 await page.keyboard.press("Enter")
                 await expect(page.locator("#chart-note")).to_have_text("Today, IST")
             await page.screenshot(path=args.folder / name)
+    await take_cockpit(chromium, args)
+
+
+async def take_cockpit(chromium: Browser, args: argparse.Namespace) -> None:
+    async with visitor(chromium, args.url.rstrip("/")) as guest:
+        await guest.log_in(args.user, args.password)
+        await expect(guest.page.locator("#connection")).to_have_text("Live", timeout=60_000)
+        for name, path in COCKPIT.items():
+            await guest.page.goto(f"{guest.root}/admin/{path}")
+            await expect(guest.page.locator("#cockpit-note")).to_have_text("Live")
+            await guest.page.screenshot(path=args.folder / name)
 
 
 async def main() -> None:

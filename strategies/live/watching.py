@@ -29,9 +29,7 @@ def watch(user_id: int, symbols: Iterable[str]) -> int:
         WatchError: No account, an unknown instrument, or the list is full. Nothing is written then.
 
     """
-    accounts = list(BrokerAccount.objects.filter(user=user_id).order_by("-desired_state", "pk"))
-    if not accounts:
-        raise WatchError("You have no broker account yet: add one, then watch instruments.")
+    accounts = _accounts(user_id)
     wanted = {symbol: _find(symbol, accounts) for symbol in symbols}
     holder = watch_holder(user_id)
     with transaction.atomic():
@@ -55,6 +53,18 @@ def unwatch(user_id: int, symbols: Iterable[str]) -> int:
     for row in gone:
         _subscriptions.release(row.holder, row.account_id, row.instrument_id)
     return len(gone)
+
+
+def find(user_id: int, symbol: str) -> tuple[int, int]:
+    """Return (account id, instrument id) that ``watch`` would take for ``symbol``; raises ``WatchError``."""
+    return _find(symbol, _accounts(user_id))
+
+
+def _accounts(user_id: int) -> list[BrokerAccount]:
+    accounts = list(BrokerAccount.objects.filter(user=user_id).order_by("-desired_state", "pk"))
+    if not accounts:
+        raise WatchError("You have no broker account yet: add one, then watch instruments.")
+    return accounts
 
 
 def _find(symbol: str, accounts: list[BrokerAccount]) -> tuple[int, int]:

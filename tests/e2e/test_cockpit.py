@@ -86,6 +86,7 @@ async def test_every_page_is_readable_and_keeps_the_policy(armed: Strategy, web:
         f"strategies/strategy/{armed.pk}/exit/asked/",
         f"strategies/strategy/{armed.pk}/history/",
         "strategies/strategy/add/",
+        "strategies/strategy/import/",
         f"strategies/exit/{(await exit_.exits.aget()).pk}/change/",
         f"marketdata/brokeraccount/{armed.account_id}/change/",
         f"marketdata/brokeraccount/{armed.account_id}/listener/stop/",
