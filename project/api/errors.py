@@ -56,7 +56,7 @@ class ApiError(Exception):
 
     def answer(self) -> Answer:
         detail = {"code": self.code, "message": str(self), **({"field": self.field} if self.field else {})}
-        return Answer(self.status, json.dumps({"error": detail}, ensure_ascii=False))
+        return Answer(self.status, json.dumps({"error": detail}))
 
     def response(self) -> HttpResponse:
         return self.answer().response(self.headers)

@@ -59,6 +59,8 @@ def issue(
 
 def find(text: str, now: datetime) -> ApiToken | None:
     """Return the token whose secret this is, if it still counts and its user may log in."""
+    if not text.startswith(MARK) or not text.isascii() or not text.isprintable():
+        return None
     wanted = _hash(text)
     alike = ApiToken.objects.select_related("user").filter(prefix=text[:_SHOWN], user__is_active=True)
     lasting = alike.filter(Q(expires_at=None) | Q(expires_at__gt=now))
@@ -72,4 +74,4 @@ def note_use(token: ApiToken, now: datetime) -> None:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -33,8 +33,8 @@ class Program:
     def send(self, method: str, path: str, body: Any = None, key: str = "") -> Any:
         headers = {**self.headers, **({"Idempotency-Key": key} if key else {})}
         data = body if isinstance(body, (str, bytes)) else "" if body is None else json.dumps(body)
-        ask = getattr(Client(), method)
-        self.heard = ask(f"/api/v1/{path}", data, content_type="application/json", headers=headers)
+        address = f"/api/v1/{path}"
+        self.heard = Client().generic(method.upper(), address, data, "application/json", headers=headers)
         return self.told()
 
     def told(self) -> Any:
