@@ -241,7 +241,9 @@ def _welcome(row: BrokerAccount) -> str:
     said = f"Logged in as {_who(row)} until {_until(row)}."
     if row.desired_state == BrokerAccount.DesiredState.RUNNING:
         return f"{said} The listener goes on with it within 2 seconds."
-    return f"{said} This account's listener is stopped: start it to receive prices."
+    return (
+        f"{said} This account's listener is stopped: starting a strategy or watching an instrument starts it."
+    )
 
 
 def _who(row: BrokerAccount) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db.models import QuerySet
-
+from marketdata.catalogue import find_instruments
 from marketdata.models import Broker, Instrument
 
 _SHOWN = 5
@@ -38,28 +37,22 @@ def find_instrument(broker: str, typed: str) -> Instrument:
         return found[0]
     label = Broker(broker).label
     if found:
-        raise NotFound(f"{name} is listed more than once: write {_one_of(found)}.")
+        raise NotFound(f"{name} is listed more than once: write {_one_of([row.symbol for row in found])}.")
     if not listed.exists():
         raise NotFound(f"The instrument list of {label} has not been loaded yet: load it on the set-up page.")
-    near = _near(listed, name)
+    near = _near(broker, name)
     hint = f"did you mean {_one_of(near)}?" if near else "write EXCHANGE:SYMBOL as your broker does."
     raise NotFound(f"{text} is not in the instrument list of {label}: {hint}")
 
 
-def _near(listed: QuerySet[Instrument], name: str) -> Sequence[Instrument]:
-    """Return what begins alike, the shortest first; failing that, what has a word of it in its name."""
-    for start in (name, name[: max(_SHORTEST_START, len(name) // 2)]):
-        alike = (
-            listed.filter(tradingsymbol__startswith=start) if len(start) >= _SHORTEST_START else listed.none()
-        )
-        rows = sorted(
-            alike.order_by("tradingsymbol")[:200], key=lambda row: (len(row.tradingsymbol), row.symbol)
-        )
-        if rows:
-            return rows[:_SHOWN]
-    return list(listed.filter(name__icontains=name)[:_SHOWN]) if len(name) >= _SHORTEST_START else []
+def _near(broker: str, name: str) -> Sequence[str]:
+    """Return what has the words that were typed; failing that, what begins alike."""
+    for part in (name, name[: max(_SHORTEST_START, len(name) // 2)]):
+        if len(part) >= _SHORTEST_START and (found := find_instruments([broker], part, _SHOWN)):
+            return [each.symbol for each in found]
+    return []
 
 
-def _one_of(rows: Sequence[Instrument]) -> str:
-    *others, last = (row.symbol for row in rows)
+def _one_of(symbols: Sequence[str]) -> str:
+    *others, last = symbols
     return f"{', '.join(others)} or {last}" if others else last

@@ -185,7 +185,9 @@ class OwnStrategyForm(StrategyForm):
         account.label = "Broker account"
         for name in ("entry_price", "stop_loss", "quantity"):
             self.fields[name].widget = forms.TextInput({"inputmode": "decimal"})
-        self.fields["instrument"].widget.attrs |= {"placeholder": "NSE:INFY", "autocapitalize": "characters"}
+        self.fields["instrument"].widget.attrs |= {
+            "placeholder": "NSE:INFY", "autocapitalize": "characters", "data-instrument": True,
+        }  # fmt: skip
         if self.instance.pk:
             self.initial["instrument"] = self.instance.symbol
         elif not self.initial.get("quantity"):

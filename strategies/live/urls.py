@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from strategies.live import editing, reaching, views
+from strategies.live import editing, reaching, starting, views
 
 urlpatterns = [
     path("", views.live, name="live"),
+    path("start/", starting.start, name="start"),
+    path("start/lists/<int:pk>/", starting.load_list, name="list-load"),
     path("watch/", views.watch, name="watch"),
     path("instruments/", views.instruments, name="instruments"),
     path("chart/", views.chart, name="chart"),
