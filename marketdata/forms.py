@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 else:
     _AccountModelForm = forms.ModelForm
 
+_ORDERS = ("live", "paper")
+_RARE = ("never_resend", "exit_after_gap")
 _LONGEST = 4096
 """Tokens have some hundred letters; this bounds what a form takes."""
 
@@ -43,6 +45,7 @@ class AccountForm(_AccountModelForm):
             "api_key": "Of the app that you made on the broker's developer page.",
             "api_secret": "Stored encrypted, never shown again.",
             "live": "Off: stops are watched, and no exit is sent. Each strategy has the same switch.",
+            "paper": "For trying things out: what would have been sent is told.",
             "never_resend": "However sure it is that the first order did not arrive: you are told instead.",
         }
         error_messages: ClassVar = {"broker": {"required": "Choose the broker."}}
@@ -58,6 +61,21 @@ class AccountForm(_AccountModelForm):
         for field in self.fields.values():
             if not isinstance(field.widget, forms.CheckboxInput):
                 field.widget.attrs |= {"class": "field", "autocomplete": "off", "spellcheck": "false"}
+
+    @property
+    def who(self) -> list[forms.BoundField]:
+        """The fields that say whose account it is."""
+        return [self[name] for name in self.fields if name not in (*_ORDERS, *_RARE)]
+
+    @property
+    def orders(self) -> list[forms.BoundField]:
+        """The switches that decide whether money moves."""
+        return [self[name] for name in _ORDERS]
+
+    @property
+    def rare(self) -> list[forms.BoundField]:
+        """The switches that most people leave alone."""
+        return [self[name] for name in _RARE]
 
     def clean_api_key(self) -> str:
         """Take what was pasted without the blanks around it."""

@@ -65,9 +65,9 @@ def loading_of(broker: str) -> Loading:
 
 def _run(lock: ProcessLock, broker: str, account_id: int) -> None:
     nice = (
-        [path, "-n", "10"] if (path := shutil.which("nice")) else []
+        [path, "-n", "5"] if (path := shutil.which("nice")) else []
     )  # stops are checked on the same machine
-    line = [*nice, sys.executable, *command(broker, account_id)]
+    line = [*nice, sys.executable, "-u", *command(broker, account_id)]
     try:
         with _path(broker, "log").open("w") as log:
             ended = subprocess.run(  # noqa: S603 - our own command, with a broker of ours and a number

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping
+from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
@@ -18,10 +19,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from marketdata.brokers import registry
 from marketdata.forms import AccountForm, TypedLoginForm
 from marketdata.hints import hint
 from marketdata.logins import LoginError, Logins, is_refused, login_of, moment_text, token_life
-from marketdata.models import BrokerAccount, Subscription
+from marketdata.models import Broker, BrokerAccount, Subscription
 from marketdata.ports import Login
 from marketdata.subscriptions import STRATEGY
 
@@ -46,7 +48,9 @@ def new(request: UserRequest) -> HttpResponse:
         row = form.save()
         messages.success(request, f"{row} is saved. Now log in at {row.get_broker_display()}.")
         return redirect("broker-account", row.pk)
-    return render(request, "brokers/form.html", {"form": form, "title": "Add a broker account"})
+    return render(
+        request, "brokers/form.html", {"form": form, "title": "Add a broker account", **_redirects(request)}
+    )
 
 
 @never_cache
@@ -61,7 +65,11 @@ def edit(request: UserRequest, pk: int) -> HttpResponse:
         _save(form)
         messages.success(request, "Saved.")
         return redirect("broker-account", pk)
-    return render(request, "brokers/form.html", {"form": form, "title": title, "account": row})
+    return render(
+        request,
+        "brokers/form.html",
+        {"form": form, "title": title, "account": row, **_redirects(request, row)},
+    )
 
 
 @never_cache
@@ -172,6 +180,12 @@ def _save(form: AccountForm) -> None:
     if names:
         row.save(update_fields=names)
         hint()
+
+
+def _redirects(request: HttpRequest, row: BrokerAccount | None = None) -> dict[str, Any]:
+    """Return what to enter as redirect URL at the account's broker, or at each."""
+    brokers = [row.broker] if row else registry.BROKERS
+    return {"callbacks": [(Broker(name).label, _callback(request, name)) for name in brokers]}
 
 
 def _callback(request: HttpRequest, broker: str) -> str:

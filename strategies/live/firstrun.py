@@ -156,10 +156,12 @@ def _strategies(user_id: int) -> list[Task]:
 
 def _protected(user_id: int, now: datetime) -> Task:
     found = protection(user_id, now, read_calendar(always=settings.MARKET_HOURS == "always"))
-    if found.protected or is_over(user_id):
-        return Task(
-            _TITLES["protected"], "It is. The live page tells you the moment it is not.", is_done=True
-        )
+    if found.protected:
+        text = "It is. The live page tells you the moment it is not."
+        return Task(_TITLES["protected"], text, is_done=True)
+    if is_over(user_id):
+        text = "It was. The live page says how your stops are now."
+        return Task(_TITLES["protected"], text, is_done=True)
     if not found.unprotected:
         return _later("protected")
     reason = found.unprotected[0].reason

@@ -21,6 +21,7 @@ else:
     _StrategyModelForm = forms.ModelForm
 
 
+_SIDES = {Strategy.Position.BOUGHT: "long", Strategy.Position.SOLD: "short", Strategy.Position.NONE: ""}
 _DELIVERY = (Strategy.Product.CNC, Strategy.Product.MTF)
 
 
@@ -204,6 +205,13 @@ class OwnStrategyForm(StrategyForm):
             return find_instrument(account.broker, self.cleaned_data["instrument"])
         except NotFound as exc:
             raise forms.ValidationError(str(exc)) from None
+
+    def clean(self) -> dict[str, Any]:
+        """Check the fields against each other; a strategy without a name gets one that outlives its position."""
+        data = super().clean()
+        if not self.errors and not data.get("name"):
+            data["name"] = f"{data['instrument']} {_SIDES[data['position']]}".strip()
+        return data
 
     def _check_not_passed(self, row: Strategy) -> None:
         """A draft that would exit when started is a slip of the pen, unless nobody touched its stop."""

@@ -33,7 +33,7 @@ from strategies.live.texts import price_text
 from strategies.live.timeline import timeline_of
 from strategies.models import Alert, Exit, Strategy
 from strategies.services import StrategyError
-from strategies.switches import mode_of
+from strategies.switches import mode_of, why_not_trade
 
 Action = Callable[[Strategy, User], Any]
 
@@ -78,7 +78,13 @@ def timeline(request: UserRequest, pk: int) -> HttpResponse:
     """Everything that happened to one strategy, oldest first, with its orders."""
     row = page.one_strategy(request.user.pk, pk, timezone.now())
     strategy = get_object_or_404(Strategy.objects.select_related("instrument"), pk=pk, user=request.user)
-    return render(request, "live/timeline.html", {"row": row, **timeline_of(strategy)})
+    refusal = why_not_trade(strategy)
+    context = {
+        "row": row,
+        "mode": mode_of(strategy.account, strategy),
+        "why_no_order": words.to_come(refusal.text) if refusal else "",
+    }
+    return render(request, "live/timeline.html", {**context, **timeline_of(strategy)})
 
 
 @never_cache

@@ -32,7 +32,7 @@ _ORDER = {
     "lost": "Order not found at the broker",
 }
 _EVENTS = {
-    "created": "Entered: the stop is off until it is started",
+    "created": "Entered, not started",
     "changed": "Changed",
     "started": "Started: the stop is armed",
     "stopped": "Stopped: the stop is off",
@@ -156,10 +156,13 @@ def _active(strategy: Strategy, feed_trouble: str) -> Words:
     if feed_trouble:
         return Words("Armed, not watched", BAD, _capital(feed_trouble))
     if refusal := why_not_trade(strategy):
-        return Words(
-            "Armed, sends no order", BUSY, _capital(refusal.text.replace("was sent", "will be sent"))
-        )
+        return Words("Armed, sends no order", BUSY, to_come(refusal.text))
     return Words("Armed", GOOD)
+
+
+def to_come(refusal: str) -> str:
+    """Turn why no order was sent into why none will be."""
+    return _capital(refusal.replace("was sent", "will be sent"))
 
 
 def exit_words(exit_: Exit) -> Words:

@@ -66,6 +66,8 @@ def test_a_trader_enters_a_strategy_and_nothing_is_armed(
     row = Strategy.objects.get()
     assert answer.headers["Location"] == f"/strategies/{row.pk}/"
     assert (row.user, row.symbol, row.status, row.quantity) == (user, "NSE:INFY", "draft", 1000)
+    trader.post("/strategies/new/", {**typed, "name": ""})
+    assert Strategy.objects.latest("pk").name == "NSE:INFY long"
     assert (row.stop_loss, row.entry_price, row.live) == (Decimal("1490.5"), None, False)
     assert row.events.get().kind == "created"
 
@@ -172,6 +174,31 @@ def test_a_stop_moves_and_not_through_the_price(
 
     services.exit_now(row)
     assert "being exited" in errors(trader, address, {"stop_loss": "1,496"})["stop_loss"][0]
+
+
+def test_where_money_moves_a_start_is_asked_back_and_says_so(
+    trader: Client, typed: dict[str, Any], account: BrokerAccount, settings: Any
+) -> None:
+    trader.post("/strategies/new/", {**typed, "live": "on"})
+    row = Strategy.objects.get()
+    settings.SIMULATED_BROKERS = frozenset()
+    assert (
+        "No order will be sent: live trading is off" in trader.get(f"/strategies/{row.pk}/").content.decode()
+    )
+
+    settings.LIVE_TRADING = True
+    BrokerAccount.objects.update(live=True)
+    answer = trader.post(f"/strategies/{row.pk}/start/", {"back": "strategy"})
+    page = answer.content.decode()
+    assert "that is real money" in page
+    assert "NSE:INFY · Long 1000 · MIS" in page
+    row.refresh_from_db()
+    assert row.status == "draft"
+
+    answer = trader.post(f"/strategies/{row.pk}/start/", {"back": "strategy", "confirmed": "yes"})
+    assert answer.headers["Location"] == f"/strategies/{row.pk}/"
+    row.refresh_from_db()
+    assert row.status == "active"
 
 
 # --- accounts ---------------------------------------------------------------------------------
