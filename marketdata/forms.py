@@ -45,7 +45,7 @@ class AccountForm(_AccountModelForm):
             "api_key": "Of the app that you made on the broker's developer page.",
             "api_secret": "Stored encrypted, never shown again.",
             "live": "Off: stops are watched, and no exit is sent. Each strategy has the same switch.",
-            "paper": "For trying things out: what would have been sent is told.",
+            "paper": "For trying things out: you are told when an exit would have been sent.",
             "never_resend": "However sure it is that the first order did not arrive: you are told instead.",
         }
         error_messages: ClassVar = {"broker": {"required": "Choose the broker."}}

@@ -102,6 +102,24 @@ def slippage_of(row: Exit, orders: Sequence[ExitOrder]) -> Slippage | None:
     return Slippage(stop, count, (value / count).quantize(_POINT), points, percent, rupees, is_sale)
 
 
+def evidence_of(row: Exit) -> list[tuple[str, str]]:
+    """Return what an exit was decided on, by name: the price, its source, and what it was judged by."""
+    said, gate = row.evidence, row.evidence.get("gate") or {}
+    found = (
+        ("Source", said.get("source")),
+        ("Price", _price(said["price"]) if said.get("price") else None),
+        ("Stop", _price(said["stop"]) if said.get("stop") else None),
+        ("Account", str(row.strategy.account)),
+        ("Judged as", gate.get("decision")),
+        ("Session", gate.get("phase")),
+        ("Age on arrival", None if gate.get("age_s") is None else f"{gate['age_s']} s"),
+        ("Held because of", said.get("held_for")),
+        ("Held for", None if said.get("held_s") is None else f"{said['held_s']} s"),
+        ("Compared with", _price(said["compared_with"]) if said.get("compared_with") else None),
+    )
+    return [(name, str(value)) for name, value in found if value]
+
+
 def events_by_exit(
     exits: Sequence[Exit], orders: Iterable[ExitOrder], events: Iterable[StrategyEvent]
 ) -> dict[int, list[StrategyEvent]]:

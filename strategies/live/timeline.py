@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from strategies.live.state import Row, strategy_event_row
-from strategies.live.story import clock_text, events_by_exit, slippage_of, steps_of
+from strategies.live.story import clock_text, events_by_exit, evidence_of, slippage_of, steps_of
 from strategies.live.texts import price_text
 from strategies.models import Exit, ExitOrder, Strategy, StrategyEvent
 from strategies.reporting import sentence
@@ -36,7 +36,7 @@ def told_exits(
     strategy: Strategy, events: list[StrategyEvent]
 ) -> list[tuple[Exit, list[ExitOrder], list[StrategyEvent]]]:
     """Return each exit with its orders and its events, oldest first."""
-    own = Exit.objects.filter(strategy=strategy).select_related("strategy__instrument")
+    own = Exit.objects.filter(strategy=strategy).select_related("strategy__instrument", "strategy__account")
     rows = list(own.prefetch_related("orders").order_by("pk"))
     orders = {row.pk: sorted(row.orders.all(), key=lambda order: order.pk) for row in rows}
     sorted_events = events_by_exit(rows, (order for of_exit in orders.values() for order in of_exit), events)
@@ -53,6 +53,7 @@ def _exit_row(row: Exit, orders: list[ExitOrder], events: list[StrategyEvent]) -
         "text": sentence(row, orders),
         "steps": steps_of(row, orders, events),
         "slippage": slippage_of(row, orders),
+        "evidence": evidence_of(row),
         "orders": [_order_row(order, row) for order in orders],
     }
 

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from marketdata.models import Instrument
-from strategies.live.story import Step, duration_text, slippage_of, steps_of
+from marketdata.models import BrokerAccount, Instrument
+from strategies.live.story import Step, duration_text, evidence_of, slippage_of, steps_of
 from strategies.models import Exit, ExitOrder, Strategy, StrategyEvent
 
 NINE = datetime(2026, 11, 26, 9, 20, 0, 41_000, tzinfo=UTC)  # 14:50:00.041 IST
@@ -124,3 +124,18 @@ def test_without_a_fill_or_its_price_nothing_is_compared() -> None:
 )
 def test_durations_read_as_people_say_them(seconds: float, said: str) -> None:
     assert duration_text(seconds) == said
+
+
+def test_the_evidence_is_told_by_name() -> None:
+    row = touched()
+    row.strategy.account = BrokerAccount(name="Mine")
+    row.evidence["gate"] = {"decision": "accepted", "phase": "open", "age_s": 0.041}
+    assert evidence_of(row) == [
+        ("Source", "tick"),
+        ("Price", "1,489.50"),
+        ("Stop", "1,490.00"),
+        ("Account", "Mine"),
+        ("Judged as", "accepted"),
+        ("Session", "open"),
+        ("Age on arrival", "0.041 s"),
+    ]
