@@ -52,15 +52,10 @@ def begin_loading(broker: str, account_id: int) -> None:
 
 def loading_of(broker: str) -> Loading:
     """Return how a broker's loading is."""
-    lock, log = ProcessLock(_path(broker, "lock")), _path(broker, "log")
+    log = _path(broker, "log")
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    try:
-        lock.acquire()
-    except AlreadyRunning:
-        return Loading(is_running=True, said=said)
-    lock.release()
-    return Loading(is_running=False, said=said)
+    return Loading(_is_held(_path(broker, "lock")), said)
 
 
 def _run(lock: ProcessLock, broker: str, account_id: int) -> None:
@@ -79,6 +74,20 @@ def _run(lock: ProcessLock, broker: str, account_id: int) -> None:
         logger.exception("the instrument list of %s could not be imported", broker)
     finally:
         lock.release()
+
+
+def _is_held(path: Path) -> bool:
+    if not path.exists():
+        return False
+    lock = ProcessLock(path)
+    try:
+        lock.acquire()
+    except AlreadyRunning:
+        return True
+    except OSError:  # not ours to write: whoever asks only wants to look
+        return False
+    lock.release()
+    return False
 
 
 def _path(broker: str, kind: str) -> Path:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.urls import reverse
 
 from marketdata.loading import Loading, command, loading_of
@@ -55,7 +55,7 @@ class FirstRun:
 def is_over(user_id: int) -> bool:
     """Tell whether a strategy of the user was ever armed and the feed of its account ever connected."""
     connected = ListenerEvent.objects.filter(account=OuterRef("account"), kind="connected")
-    return Strategy.objects.filter(Exists(connected), user=user_id, epoch__gt=0).exists()
+    return _started(user_id).filter(Exists(connected)).exists()
 
 
 def first_run(user_id: int, now: datetime) -> FirstRun:
@@ -143,8 +143,9 @@ def _list(account: BrokerAccount, loading: Loading, now: datetime) -> Task:
 
 
 def _strategies(user_id: int) -> list[Task]:
-    own = Strategy.objects.filter(user=user_id).exclude(position=Strategy.Position.NONE).order_by("pk")
-    first, started = own.first(), own.filter(epoch__gt=0).exists()
+    unfinished = {"position": Strategy.Position.NONE, "status": Strategy.Status.DRAFT}
+    own = Strategy.objects.filter(user=user_id).exclude(**unfinished).order_by("pk")
+    first, started = own.first(), _started(user_id).exists()
     entered = Task(
         _TITLES["strategy"], _TEXTS["strategy"], first is not None, reverse("strategy-new"), "New strategy"
     )
@@ -152,6 +153,10 @@ def _strategies(user_id: int) -> list[Task]:
         return [entered, _later("start")]
     link = reverse("timeline", args=[first.pk])
     return [entered, Task(_TITLES["start"], _TEXTS["start"], started, link, f"Look at {first}")]
+
+
+def _started(user_id: int) -> QuerySet[Strategy]:
+    return Strategy.objects.filter(user=user_id).exclude(status=Strategy.Status.DRAFT)
 
 
 def _protected(user_id: int, now: datetime) -> Task:

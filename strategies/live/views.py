@@ -35,6 +35,8 @@ from strategies.models import Alert, Exit, Strategy
 from strategies.services import StrategyError
 from strategies.switches import mode_of, why_not_trade
 
+_LOOK_AGAIN_S = 2
+"""How soon the page of a strategy looks again while its exit goes on by itself."""
 Action = Callable[[Strategy, User], Any]
 
 _TYPED_MAX = 80
@@ -84,7 +86,11 @@ def timeline(request: UserRequest, pk: int) -> HttpResponse:
         "mode": mode_of(strategy.account, strategy),
         "why_no_order": words.to_come(refusal.text) if refusal else "",
     }
-    return render(request, "live/timeline.html", {**context, **timeline_of(strategy)})
+    told = timeline_of(strategy)
+    answer = render(request, "live/timeline.html", {**context, **told})
+    if strategy.status == Strategy.Status.EXITING and not any(exit_["can_decide"] for exit_ in told["exits"]):
+        answer.headers["Refresh"] = str(_LOOK_AGAIN_S)
+    return answer
 
 
 @never_cache

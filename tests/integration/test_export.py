@@ -48,6 +48,8 @@ def test_everything_of_a_strategy_is_exported_exactly_and_no_credential(
     for secret in (account.api_secret.reveal(), account.access_token.reveal(), account.api_key):
         assert secret not in answer.content.decode()
 
-    page = client.get(f"/strategies/{strategy.pk}/").content.decode()
+    answer = client.get(f"/strategies/{strategy.pk}/")
+    page = answer.content.decode()
+    assert answer.headers["Refresh"] == "2"  # its exit goes on
     assert "Why did it exit?" in page
     assert "Asked for by trader; no stop was touched." in page

@@ -65,6 +65,7 @@ def test_each_step_follows_the_one_before(trader: Client, user: User, instrument
     listed()
     assert next_title(user) == "Enter a position and its stop"
     strategy = a_strategy(user, account, instruments)
+    services.update_stop(strategy, Decimal(1485))
     assert next_title(user) == "Start it"
     services.start_strategy(strategy)
     page = trader.get("/start/").content.decode()
