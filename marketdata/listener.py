@@ -264,7 +264,8 @@ class MarketDataListener(Speech):
         error: Exception | None = None
         try:
             while True:
-                self._read(await transport.receive())
+                for message in self.joined(await transport.receive_all()):
+                    self._read(message)
         except Exception as exc:
             error = exc
             raise

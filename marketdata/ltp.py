@@ -28,11 +28,11 @@ from marketdata.domain.clock import Clock
 from marketdata.domain.gate import TICK_MAX_AGE
 from marketdata.domain.prices import to_rupees, to_units
 from marketdata.domain.ticks import Tick
-from marketdata.redis_client import ERRORS, Outage, connect
+from marketdata.redis_client import ERRORS, Outage, connect, set_all
 
 FLUSH_S = 0.2
 CHUNK = 100
-"""Keys written before the loop gets a turn: packing them takes about 3 ms."""
+"""Keys written before the loop gets a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +89,7 @@ class LtpCache:
         if self._redis is None:
             return False
         try:
-            pipeline = self._redis.pipeline(transaction=False)
-            for tick in ticks:
-                pipeline.set(f"ltp:{tick.symbol}", encode(tick), ex=self._ttl_s)
-            await pipeline.execute()
+            await set_all(self._redis, {f"ltp:{tick.symbol}": encode(tick) for tick in ticks}, self._ttl_s)
         except ERRORS as exc:
             self._outage.failed(exc)
             return False

@@ -21,7 +21,7 @@ from marketdata.clock import SystemClock
 from marketdata.domain.clock import Clock
 from marketdata.domain.ticks import Tick
 from marketdata.ltp import CHUNK, price_text
-from marketdata.redis_client import ERRORS, Outage, connect
+from marketdata.redis_client import ERRORS, Outage, connect, publish_all
 
 PUBLISH_S = 0.2
 WAITING_MAX = 1000
@@ -106,10 +106,7 @@ class RedisPublisher:
         if self._redis is None:
             return True
         try:
-            pipeline = self._redis.pipeline(transaction=False)
-            for channel, text in batch:
-                pipeline.publish(channel, text)
-            await pipeline.execute()
+            await publish_all(self._redis, batch)
         except ERRORS as exc:
             self._outage.failed(exc)
             return False

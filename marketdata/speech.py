@@ -53,6 +53,10 @@ class Speech(ABC):
         """Return what reads large frames in columns; None: they are decoded packet by packet."""
         return None
 
+    def joined(self, messages: Sequence[bytes | str]) -> Sequence[bytes | str]:
+        """Return messages that came together with some put into one, where that means the same."""
+        return messages
+
     def goodbye(self) -> BrokerError | None:
         """Return what it means that the frame just decoded ended the connection; None: it did not."""
         return None

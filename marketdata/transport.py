@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.frames import Opcode
 
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import BrokerUnavailable
@@ -24,6 +25,8 @@ from marketdata.secret import Secret
 
 _NOWHERE = logging.Logger("websocket", level=logging.CRITICAL + 1)  # noqa: LOG001 - outside the tree on purpose
 _LOOKS_PER_SILENCE = 20
+MOST_AT_ONCE = 256
+"""Messages that are taken before the loop gets a turn."""
 
 
 class HandshakeRefused(BrokerUnavailable):
@@ -154,6 +157,17 @@ class Transport:
             raise BrokerUnavailable(self._ending(exc)) from None
         self.last_frame_at = self._clock.monotonic()
         return message
+
+    async def receive_all(self) -> list[bytes | str]:
+        """Return the messages that are there, in order, waiting for the first alone; raises as ``receive`` does."""
+        messages = [await self.receive()]
+        waiting = self._connection.recv_messages.frames.queue
+        # Each of these is whole and is not waited for. A text is left to ``receive``, which says what is wrong with it.
+        while (
+            waiting and waiting[0].fin and waiting[0].opcode is Opcode.BINARY and len(messages) < MOST_AT_ONCE
+        ):
+            messages.append(await self._connection.recv())
+        return messages
 
     async def send(self, text: str) -> None:
         """Send one text message.

@@ -57,6 +57,15 @@ async def mute(answer: Callable[[bytes], bytes]) -> AsyncIterator[str]:
             await asyncio.wait_for(event.wait(), 5)
 
 
+async def everything(transport: Transport) -> list[list[bytes | str]]:
+    """Return what came until the connection ended."""
+    taken: list[list[bytes | str]] = []
+    with suppress(BrokerUnavailable):
+        while True:
+            taken.append(await transport.receive_all())
+    return taken
+
+
 async def test_messages_go_both_ways() -> None:
     async with kite_feed() as feed:
         transport = await opened(feed)
@@ -67,6 +76,20 @@ async def test_messages_go_both_ways() -> None:
         assert feed.requests[0].headers["X-Test"] == "1"
         assert feed.requests[0].headers["User-Agent"] == "agent/1"
         await transport.close()
+        await transport.close()
+
+
+async def test_what_has_come_is_taken_together_in_order_and_nothing_is_lost() -> None:
+    async with kite_feed() as feed:
+        transport = await opened(feed)
+        sent: list[bytes | str] = [bytes([number]) * 3 for number in range(40)]
+        sent[20] = "a text"
+        for message in sent:
+            await feed.connections[0].send(message)
+        await feed.connections[0].close()
+        taken = await everything(transport)
+        assert [message for some in taken for message in some] == sent
+        assert len(taken) < len(sent)  # it was taken together
         await transport.close()
 
 

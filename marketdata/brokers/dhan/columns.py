@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from marketdata.brokers.dhan.decode import FULL, IST_S, NEAR_S, QUOTE, SIZES, TI
 from marketdata.columns import MANY, UNKNOWN_AGE, Columns, Floats, Ints
 from marketdata.domain.prices import UNITS_PER_RUPEE
 
+_LENGTH_ENDS = 3
+"""Of a packet that begins with its kind and its length."""
 _PRICE_AT = 8
 _TIME_AT = {TICKER: 12, QUOTE: 14, FULL: 14}
 _SNAP = UNITS_PER_RUPEE // 100
@@ -66,6 +68,19 @@ class DhanColumns:
 
     def units(self, token: Security, price: float) -> int:
         return price_units(price, token, self._steps)
+
+
+def joined(messages: Sequence[bytes | str]) -> Sequence[bytes | str]:
+    """Put packets that came one a message into one frame, where all are whole and of one kind."""
+    if len(messages) < MANY:
+        return messages
+    packets = [message for message in messages if isinstance(message, bytes)]
+    head = packets[0][:_LENGTH_ENDS] if packets else b""
+    size = SIZES.get(head[0]) if head else None
+    is_alike = len(packets) == len(messages) and size == int.from_bytes(head[1:], "little")
+    if is_alike and all(len(one) == size and one[:_LENGTH_ENDS] == head for one in packets):
+        return [b"".join(packets)]
+    return messages
 
 
 def _rupees(written: np.ndarray) -> Floats:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from marketdata.brokers.dhan.columns import DhanColumns
+from marketdata.brokers.dhan.columns import DhanColumns, joined
 from marketdata.brokers.dhan.decode import SEGMENTS, Security, decode
 from marketdata.brokers.dhan.diagnosis import diagnose
 from marketdata.brokers.dhan.goodbyes import BACK_OFF_S, goodbye
@@ -148,6 +148,9 @@ class DhanMarketListener(MarketDataListener):
 
     def columns(self) -> ColumnReader:
         return DhanColumns(self._steps)
+
+    def joined(self, messages: Sequence[bytes | str]) -> Sequence[bytes | str]:
+        return joined(messages)
 
     def goodbye(self) -> BrokerError | None:
         return None if self._reason is None else goodbye(self._reason)
