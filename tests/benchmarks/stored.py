@@ -1,0 +1,107 @@
+"""Rows about the database: what a start, an import and a page read, of a database as large as it gets."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
+
+from marketdata.clock import SystemClock
+from marketdata.models import BrokerAccount, Instrument, Subscription
+from strategies.arming import armed_stops
+from strategies.live.state import read_state
+from strategies.models import Strategy
+from strategies.monitor import StopLossMonitor
+from tests.benchmarks.figures import Row, plain_row
+from tests.benchmarks.plan import Plan
+
+INSTRUMENTS, STRATEGIES, LISTED = 3_000, 10_000, 120_000
+_HEADER = (
+    "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,"
+    "tick_size,lot_size,instrument_type,segment,exchange\n"
+)
+
+
+def measured(plan: Plan) -> Iterable[Row]:
+    """Read and arm 10,000 strategies, show a page of 3,000 instruments, import a list of 120,000 rows."""
+    call_command("migrate", verbosity=0)
+    user = _filled()
+    rounds = range(plan.rounds)
+    note = f"{STRATEGIES:,} strategies on {INSTRUMENTS:,} instruments, SQLite"
+    yield plain_row(
+        "stored", "reading and arming all stops", "CPU s", [_cpu_s(_arm) for _ in rounds], None, note
+    )
+    again = [_cpu_s(armed_stops) for _ in rounds]
+    yield plain_row("stored", "reading them again, as every two seconds", "CPU s", again, None, note)
+    page = [_cpu_s(lambda: read_state(user.pk, datetime.now(UTC))) for _ in rounds]
+    note = f"{INSTRUMENTS:,} watched instruments and {STRATEGIES:,} strategies of one user"
+    yield plain_row("stored", "snapshot of the page", "CPU s", page, None, note)
+    count = LISTED // 10 if plan.is_quick else LISTED
+    with tempfile.TemporaryDirectory() as folder:
+        listed = _list(Path(folder) / "instruments.csv", count)
+        began = time.perf_counter()
+        _import(listed)
+        took = time.perf_counter() - began
+    note = f"{count:,} rows of Kite's list into a database without them, SQLite"
+    yield plain_row("stored", "import of an instrument list", "s", [took], None, note)
+
+
+def _arm() -> None:
+    monitor = StopLossMonitor(lambda _: None, SystemClock(), later=lambda _, __: None)
+    stops, unarmed = armed_stops()
+    monitor.reconcile(stops)
+    if unarmed or monitor.armed_count != STRATEGIES:
+        raise AssertionError(f"{monitor.armed_count} of {STRATEGIES} stops were armed")
+
+
+def _cpu_s(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def _filled() -> User:
+    user = User.objects.create_user("bench")
+    account = BrokerAccount.objects.create(user=user, broker="zerodha", name="bench", client_id="BE0001")
+    instruments = Instrument.objects.bulk_create(
+        Instrument(
+            broker="zerodha", exchange="NSE", tradingsymbol=f"BENCH{number}", token=str(number << 8 | 1),
+            instrument_type="EQ", lot_size=1, tick_size=Decimal("0.05"),
+        )
+        for number in range(1, INSTRUMENTS + 1)
+    )  # fmt: skip
+    strategies = Strategy.objects.bulk_create(
+        Strategy(
+            user=user, account=account, instrument=instruments[number % INSTRUMENTS], name=f"s{number}",
+            status="active", position="BOUGHT", product="MIS", quantity=1, entry_price=Decimal(1500),
+            stop_loss=Decimal(1300), epoch=1,
+        )
+        for number in range(STRATEGIES)
+    )  # fmt: skip
+    Subscription.objects.bulk_create(
+        Subscription(account=account, instrument=one.instrument, holder=f"strategy:{one.pk}")
+        for one in strategies
+    )
+    return user
+
+
+def _list(target: Path, count: int) -> Path:
+    with target.open("w") as out:
+        out.write(_HEADER)
+        for number in range(count):
+            token = 1_000_000 + number
+            out.write(f"{token << 8 | 1},{token},LISTED{number},NAME,0,,0,0.05,1,EQ,NSE,NSE\n")
+    return target
+
+
+def _import(path: Path) -> None:
+    with redirect_stdout(io.StringIO()):
+        call_command("import_instruments", "zerodha", "--file", str(path), "--force")
