@@ -27,9 +27,9 @@ class Web:
 
     def start(self) -> Process:
         self._running = python(*self.command, env=self.env)
-        process = self._running.__enter__()
-        process.wait_for("Listening on TCP", 60)
-        return process
+        self.process = self._running.__enter__()
+        self.process.wait_for("Listening on TCP", 60)
+        return self.process
 
     def stop(self) -> None:
         self._running.__exit__(None, None, None)
