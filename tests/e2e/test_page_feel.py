@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,7 +13,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from django.contrib.auth.models import User
 from django.utils import timezone
-from playwright.async_api import Page, Response, expect
+from playwright.async_api import Page, expect
 
 from marketdata.daychart import DayChart
 from marketdata.domain.prices import to_units
@@ -22,7 +21,7 @@ from marketdata.domain.ticks import Tick
 from marketdata.models import BrokerAccount, Instrument, Listener
 from strategies import services
 from strategies.models import Strategy
-from tests.support.browser import CHROMIUM, DESKTOP, PHONE, Visitor, browser, visitor
+from tests.support.browser import CHROMIUM, DESKTOP, PHONE, Visitor, browser, visitor, weight
 from tests.support.page import Listeners, Web, speaking
 from tests.support.valkey import PrivateValkey
 
@@ -221,14 +220,10 @@ async def test_the_page_is_light_and_soon_there(
     user: User, strategies: list[Strategy], web: Web, valkey: PrivateValkey
 ) -> None:
     async with at_the_page(web, user, valkey) as (guest, _):
-        bodies: list[Response] = []
-        guest.page.on("response", lambda response: bodies.append(response))  # noqa: PLW0108 - no method of a list is taken
         paints = []
         for _ in range(3):
-            bodies.clear()
             await guest.page.reload(wait_until="load")
             await expect(guest.page.locator("#connection")).to_have_text("Live")
             paints.append(await guest.page.evaluate(PAINTED))
-        weight = sum([len(gzip.compress(await response.body())) for response in bodies if response.ok])
-        assert weight <= WEIGHT_BYTES
+        assert await weight(guest.page) <= WEIGHT_BYTES
         assert min(paints) <= FIRST_PAINT_MS

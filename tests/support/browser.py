@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -50,6 +51,14 @@ class Visitor:
     def _heard(self, kind: str, text: str) -> None:
         if kind in {"error", "warning"}:
             self.complaints.append(text)
+
+
+async def weight(page: Page) -> int:
+    """Return the bytes, each file in gzip, of the page as it is and of everything it has loaded."""
+    names = "performance.getEntriesByType('resource').map((entry) => entry.name)"
+    addresses = {page.url, *await page.evaluate(names)}
+    answers = [await page.request.get(address) for address in addresses if address.startswith("http")]
+    return sum([len(gzip.compress(await answer.body())) for answer in answers])
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ const CLOCK_KEPT = 15_000;
 
 export class Desk {
   constructor() {
-    this.prices = new Map(); // symbol -> {text, at, move}
+    this.prices = new Map(); // symbol -> {text, at, before}
     this.offset = 0; // server clock minus ours
     this.offsetAt = -Infinity;
     this.heardAt = 0; // our clock; 0: nothing yet
@@ -35,7 +35,7 @@ export class Desk {
   put(symbol, text, at) {
     const old = this.prices.get(symbol);
     if (old && old.at > at) return;
-    this.prices.set(symbol, { text, at, move: move(old, text) });
+    this.prices.set(symbol, { text, at, before: old?.text === text ? old.before : old?.text });
   }
 
   /** Returns [mood, words] for the pill, and settles whether prices may look live. */
@@ -53,7 +53,8 @@ export class Desk {
   }
 }
 
-function move(old, text) {
-  if (!old || old.text === text) return old?.move ?? "";
-  return toUnits(text) > toUnits(old.text) ? "up" : "down";
+/** Where a price went: "up", "down", or "" for the first one. Found out only for rows that are painted. */
+export function moveOf(known) {
+  if (known?.before === undefined) return "";
+  return toUnits(known.text) > toUnits(known.before) ? "up" : "down";
 }

@@ -1,6 +1,6 @@
 // Keys for people who do not reach for the mouse. None of them sends an order.
 
-const ROWS = "[data-list=strategies] > [data-id]:not([hidden]), [data-list=watch] > [data-id]:not([hidden])";
+const ROWS = "[data-list=strategies] [data-id]:not([hidden]), [data-list=watch] [data-id]:not([hidden])";
 const OWN_KEYS = "input:not([type=search]), textarea, select, [contenteditable]";
 
 export class Keyboard {

@@ -1,6 +1,8 @@
 // A keyed list of rows: the server drew the first ones, a <template> gives the others.
+// Long lists are kept in blocks; what is out of sight of them is neither laid out nor painted.
 
-const MANY = 60; // from here on, rows out of sight are neither laid out nor painted
+const MANY = 60;
+const IN_A_BLOCK = 25;
 
 export class List {
   constructor(name, painter, fill) {
@@ -17,14 +19,16 @@ export class List {
 
   adopt(id, element) {
     this.elements.set(String(id), element);
-    this.painter.watch(element);
+    element.fill = () => this.rows.has(String(id)) && this.fill(element, this.rows.get(String(id)));
   }
 
   replace(rows) {
     const kept = new Set(rows.map((row) => String(row.id)));
     for (const id of [...this.elements.keys()]) if (!kept.has(id)) this.remove(id);
-    rows.forEach((row) => this.upsert(row, { first: false }));
-    rows.forEach((row, at) => this.place(this.elements.get(String(row.id)), at));
+    rows.forEach((row) => this.upsert(row));
+    const places = this.places(rows.length);
+    rows.forEach((row, at) => this.place(this.elements.get(String(row.id)), ...places(at)));
+    for (const block of [...this.body.querySelectorAll(".block:empty")]) block.remove();
     this.showEmpty();
   }
 
@@ -40,13 +44,30 @@ export class List {
   add(id, first) {
     const element = this.template.content.firstElementChild.cloneNode(true);
     element.dataset.id = id;
-    this.body[first ? "prepend" : "append"](element);
+    this.body[first ? "prepend" : "append"](element); // into its block with the next snapshot
     this.adopt(id, element);
     this.showEmpty();
   }
 
-  place(element, at) {
-    if (this.body.children[at] !== element) this.body.insertBefore(element, this.body.children[at] ?? null);
+  /** Returns a function that tells the parent and the place in it of the row at a position. */
+  places(count) {
+    if (count <= MANY) return (at) => [this.body, at];
+    const blocks = [...this.body.querySelectorAll(":scope > .block")];
+    while (blocks.length * IN_A_BLOCK < count) blocks.push(this.addBlock());
+    return (at) => [blocks[Math.floor(at / IN_A_BLOCK)], at % IN_A_BLOCK];
+  }
+
+  place(element, parent, at) {
+    if (parent.children[at] === element) return;
+    this.painter.forget(element);
+    parent.insertBefore(element, parent.children[at] ?? null);
+    this.painter.mark(element);
+  }
+
+  addBlock() {
+    const block = document.createElement("div");
+    block.className = "block";
+    return this.body.appendChild(block);
   }
 
   remove(id) {
@@ -59,8 +80,7 @@ export class List {
   }
 
   paint(id) {
-    const element = this.elements.get(id);
-    this.painter.mark(element, () => this.fill(element, this.rows.get(id)));
+    this.painter.mark(this.elements.get(id));
   }
 
   paintAll() {
@@ -79,7 +99,6 @@ export class List {
   }
 
   showEmpty() {
-    this.body.dataset.many = String(this.elements.size > MANY);
     this.empty.hidden = this.elements.size > 0;
   }
 }

@@ -135,13 +135,14 @@ function judge() {
   setText(pill.querySelector("[data-words]"), words);
   setData(document.body, "alive", String(desk.alive));
   document.querySelector("#stale").hidden = mood === "live" || mood === "idle" || !desk.heardAt;
-  score.judge(armed());
+  score.judge();
   if (wasAlive !== desk.alive) PRICED.forEach((name) => lists[name].paintAll());
 }
 
 function everySecond() {
   if (document.hidden) return;
   setText(document.querySelector("#clock"), `${clock(desk.now())} IST`);
+  score.age(armed());
   for (const name of [...PRICED, "listeners"]) lists[name].paintAll();
 }
 

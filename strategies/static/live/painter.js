@@ -1,25 +1,34 @@
-// Paints at most once a frame, of long lists only the rows on screen, only cells whose text changed.
+// Paints at most once a frame, of long lists only the blocks on screen, only cells whose text changed.
 
 export class Painter {
   constructor() {
-    this.dirty = new Map(); // element -> function that fills it
-    this.visible = new WeakSet();
+    this.dirty = new Set(); // elements, each with a `fill` of its own
     this.requested = false;
-    this.observer = new IntersectionObserver((entries) => this.seen(entries), { rootMargin: "200px" });
+    // The browser tells when a block of a long list comes into view; see list.js.
+    document.addEventListener("contentvisibilityautostatechange", (event) => this.seen(event.target, event.skipped), true);
   }
 
-  watch(element) {
-    this.observer.observe(element);
+  mark(element) {
+    const block = element.parentElement;
+    if (block?.waiting) block.waiting.add(element);
+    else this.dirty.add(element);
+    if (this.dirty.size) this.request();
   }
 
   forget(element) {
-    this.observer.unobserve(element);
     this.dirty.delete(element);
+    element.parentElement?.waiting?.delete(element);
   }
 
-  mark(element, fill) {
-    this.dirty.set(element, fill);
-    this.request();
+  /** Rows of a block out of sight wait in it. */
+  seen(block, skipped) {
+    if (skipped) {
+      block.waiting ??= new Set();
+      return;
+    }
+    for (const element of block.waiting ?? []) this.dirty.add(element);
+    block.waiting = null;
+    if (this.dirty.size) this.request();
   }
 
   request() {
@@ -28,21 +37,11 @@ export class Painter {
     requestAnimationFrame(() => this.paint());
   }
 
-  seen(entries) {
-    for (const { target, isIntersecting } of entries) {
-      if (isIntersecting) this.visible.add(target);
-      else this.visible.delete(target);
-    }
-    if (this.dirty.size) this.request();
-  }
-
   paint() {
     this.requested = false;
-    for (const [element, fill] of this.dirty) {
-      if (element.parentElement?.dataset.many === "true" && !this.visible.has(element)) continue; // until it scrolls into view
-      this.dirty.delete(element);
-      fill();
-    }
+    const elements = [...this.dirty];
+    this.dirty.clear();
+    for (const element of elements) element.fill();
   }
 }
 

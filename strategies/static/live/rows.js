@@ -1,5 +1,6 @@
 // How each kind of row is filled.
 
+import { moveOf } from "./desk.js";
 import * as format from "./format.js";
 import { cells, setData, setText } from "./painter.js";
 
@@ -48,7 +49,7 @@ function lastPrice(element, cell, row, desk) {
   const old = !known || !desk.alive || desk.now() - known.at > OLD_AFTER;
   setData(element, "old", !known ? "none" : old && desk.alive && row.open === false ? "closed" : String(old));
   setText(cell.ltp, known ? format.price(known.text, row.decimals) : "–");
-  setData(cell.ltp, "move", known?.move ?? "");
+  setData(cell.ltp, "move", moveOf(known));
   setText(cell.age, known ? format.age(Math.max(0, desk.now() - known.at)) : "no price yet");
   return known?.text ?? null;
 }

@@ -16,15 +16,19 @@ export class Score {
     this.fact("no_order", score.no_order);
     this.feeds(score.feeds);
     this.missing(score);
-    this.judge([]);
+    this.judge();
   }
 
-  /** `armed`: the rows of armed strategies; called whenever time has passed or the connection changed. */
-  judge(armed) {
+  /** Called whenever the connection may have changed: what is not heard is not confirmed. */
+  judge() {
     if (!this.told) return;
     const doubted = !this.desk.alive && this.told.tone === "good";
     setData(this.place, "tone", doubted ? "bad" : this.told.tone);
     setText(this.find("text"), doubted ? `Not confirmed now. Last heard: ${this.told.text}` : this.told.text);
+  }
+
+  /** Takes the rows of armed strategies, once a second. */
+  age(armed) {
     if (armed.length) this.fact("oldest", this.oldest(armed.filter((row) => row.open)));
   }
 
