@@ -209,8 +209,11 @@ async def serving(rows: int) -> AsyncIterator[str]:
 async def measure(rows: int, seconds: float) -> Measured:
     async with serving(rows) as root, browser() as chromium, visitor(chromium, root) as guest:
         page = guest.page
-        await page.goto(root, wait_until="load")
-        await expect(page.locator("#connection")).to_have_text("Live", timeout=30_000)
+        paints = []
+        for _ in range(2):  # the first one has a browser that is still starting
+            await page.goto(root, wait_until="load")
+            await expect(page.locator("#connection")).to_have_text("Live", timeout=30_000)
+            paints.append(await page.evaluate(PAINTED))
         weight = await weight_of(page)
         await asyncio.sleep(WARM_UP_S)
         session = await page.context.new_cdp_session(page)
@@ -220,8 +223,7 @@ async def measure(rows: int, seconds: float) -> Measured:
         cpu_ms = (await _busy(session) - busy) * 1000 / (frames["fps"] * seconds)
         assert await page.evaluate(SHOWN) != before, "the prices on the page did not move"
         assert guest.complaints == [], guest.complaints
-        paint = await page.evaluate(PAINTED)
-        return Measured(rows, frames["fps"], frames["slowest"], cpu_ms, paint, weight)
+        return Measured(rows, frames["fps"], frames["slowest"], cpu_ms, min(paints), weight)
 
 
 async def _busy(session: CDPSession) -> float:

@@ -29,6 +29,7 @@ export class List {
     const places = this.places(rows.length);
     rows.forEach((row, at) => this.place(this.elements.get(String(row.id)), ...places(at)));
     for (const block of [...this.body.querySelectorAll(".block:empty")]) block.remove();
+    this.showMatching();
     this.showEmpty();
   }
 
@@ -94,6 +95,9 @@ export class List {
       const shown = this.matches(row);
       this.elements.get(id).hidden = !shown;
       count += shown;
+    }
+    for (const block of this.body.querySelectorAll(":scope > .block")) { // an empty one would keep its height
+      block.hidden = [...block.children].every((element) => element.hidden);
     }
     return count;
   }

@@ -9,10 +9,10 @@ import { List } from "./list.js";
 import { Desktop } from "./notify.js";
 import { Painter, cells, setData, setText } from "./painter.js";
 import { fillers } from "./rows.js";
-import { Sound } from "./sound.js";
 import { Score } from "./score.js";
 import { Search } from "./search.js";
 import { LiveSocket } from "./socket.js";
+import { Sound } from "./sound.js";
 
 const EVENTS_KEPT = 100;
 const desk = new Desk();

@@ -29,7 +29,7 @@ export class Score {
 
   /** Takes the rows of armed strategies, once a second. */
   age(armed) {
-    if (armed.length) this.fact("oldest", this.oldest(armed.filter((row) => row.open)));
+    if (this.told) this.fact("oldest", armed.length ? this.oldest(armed.filter((row) => row.open)) : "");
   }
 
   oldest(rows) {
