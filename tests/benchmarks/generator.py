@@ -171,9 +171,7 @@ class Generator:
             others = rng.sample(tokens[: self._armed], self._size - 1)
             chosen = [hit, *(token for token in others if token != hit)]
             frame = framed(frames.kite_frame(rng, chosen, len(chosen), int(due) + 1, fallen))
-            wait = due - time.time()
-            if wait > 0:
-                await asyncio.sleep(wait)
+            await asyncio.sleep(max(due - time.time(), 0))  # also when late: pings are answered meanwhile
             late += time.time() - due > 0.001
             self._write(frame)
             print(json.dumps({"at": due, "symbol": universe.symbols[number % self._armed]}))
