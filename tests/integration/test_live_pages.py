@@ -48,7 +48,20 @@ def live_addresses() -> Iterator[tuple[str, bool]]:
         address = str(entry_.pattern).replace("<int:pk>", "{pk}")
         yield (
             f"/{address}",
-            address.endswith(("start/", "stop/", "exit/", "watch/", "retry/", "abandon/", "acknowledge/")),
+            address.endswith(
+                (
+                    "{pk}/start/",
+                    "stop/",
+                    "exit/",
+                    "watch/",
+                    "retry/",
+                    "abandon/",
+                    "acknowledge/",
+                    "test/",
+                    "delete/",
+                    "lists/{pk}/",
+                )
+            ),
         )
 
 
