@@ -68,7 +68,7 @@ fmt: install ## Format and mend what can be mended by machine
 lint: install ## Style, format and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell $$(git ls-files 2>/dev/null | grep -v '^tests/data/')
+	$(BIN)/codespell $$(git ls-files 2>/dev/null | grep -v -e '^tests/data/' -e '/vendor/')
 
 types: install ## mypy, strict
 	$(IN_DEVELOPMENT) $(BIN)/mypy .
