@@ -86,6 +86,7 @@ class Room:
         self._beat_at = float("-inf")
         self._prices_due = self._check_due = 0.0
         self._look_wanted = asyncio.Event()
+        self._is_looking = False
         self._has_tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.board = PriceBoard(lambda prices: self._frame("prices", prices=prices))
@@ -133,8 +134,11 @@ class Room:
             self._tell(self._frame("heartbeat", listeners_at=self._listeners_at))
             for guest in list(self._guests):
                 guest.writer.judge(now)
-        if now >= self._check_due or any(guest.writer.awaits_snapshot(now) for guest in self._guests):
+        if not self._is_looking and self._is_look_due(now):
             self._look_wanted.set()
+
+    def _is_look_due(self, now: float) -> bool:
+        return now >= self._check_due or bool(self._waiting(now))
 
     def _show_prices(self, now: float) -> None:
         if self.board.has_news and now >= self._prices_due:
@@ -198,8 +202,10 @@ class Room:
         while True:
             await self._look_wanted.wait()
             self._look_wanted.clear()
+            self._is_looking = True  # what is due by the clock is being done; news ask for another look
             await self._check()
             await self._tell_changes()
+            self._is_looking = False
             await asyncio.sleep(LOOKS_APART_S)
 
     async def _check(self) -> None:
@@ -219,14 +225,20 @@ class Room:
 
     async def _tell_changes(self) -> None:
         """Say what is different in the database since the last look, and everything to whom wants it."""
+        now = self._clock.monotonic()
+        # Who asks while it is read may ask for what came after: the next look is theirs.
+        waiting = self._waiting(now)
         before, self._state = self._state, await self._read()
         self._tell_rows(before)
         if not is_same_set(before, self._state):
-            self._want_snapshots()
-        now = self._clock.monotonic()
-        waiting = [guest.writer for guest in self._guests if guest.writer.awaits_snapshot(now)]
+            for guest in self._guests:
+                guest.writer.want_snapshot()
+            waiting = self._waiting(now)
         if waiting:
             await self._begin_again(waiting, now)
+
+    def _waiting(self, now: float) -> list[PageWriter]:
+        return [guest.writer for guest in self._guests if guest.writer.awaits_snapshot(now)]
 
     def _tell_rows(self, before: State) -> None:
         for kind, row in changed_rows(before, self._state):
