@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 from tests import environment  # noqa: F401 - before Django reads its settings
 from tests.support.browser import CHROMIUM, browser, visitor
@@ -43,7 +44,7 @@ from strategies.live.state import State  # noqa: E402
 from strategies.live.views import page_context  # noqa: E402
 from strategies.templatetags import firstrun  # noqa: E402
 
-firstrun.is_over = lambda _user_id: True  # a trader who has long begun; there is no database to ask
+mock.patch.object(firstrun, "is_over", return_value=True).start()  # there is no database to ask
 LEAST_FPS = {500: 58.0, 3000: 50.0}
 PAINT_MS, WEIGHT = 1_000.0, 150_000
 FRAMES_A_SECOND = 10
