@@ -27,6 +27,7 @@ from strategies.live.score import score_of
 from strategies.live.texts import decimals, milliseconds, price_text
 from strategies.models import Exit, Strategy, StrategyEvent
 from strategies.protection import is_held, is_reported, why_unprotected
+from strategies.switches import mode_of
 
 Row = dict[str, Any]
 _ONE_BY_ONE = frozenset({"NSE", "BSE", "NFO", "BFO"})
@@ -105,6 +106,7 @@ def strategy_row(strategy: Strategy, market: Market) -> Row:
         "open": market.is_open(strategy.instrument),
         "account": str(strategy.account),
         "simulated": strategy.account.broker in settings.SIMULATED_BROKERS,
+        "is_live": mode_of(strategy.account, strategy) == "LIVE",
         "status": strategy.status,
         "armed": armed,
         "unwatched": trouble,

@@ -104,9 +104,9 @@ def export(request: UserRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def start(request: UserRequest, pk: int) -> HttpResponse:
-    """Arm a strategy's stop. Where that may cost money, a plain form is asked back first."""
+    """Arm a strategy's stop. Where that may cost money, it is asked back first."""
     strategy = _own(request, pk)
-    if mode_of(strategy.account, strategy) == "LIVE" and not (_is_confirmed(request) or _is_script(request)):
+    if mode_of(strategy.account, strategy) == "LIVE" and not _is_confirmed(request):
         return _ask(request, f"Start {strategy}?", words.ARMING, "Start", strategy)
 
     def act(strategy: Strategy, user: User) -> None:

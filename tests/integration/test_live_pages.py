@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
+from pytest_django import Settings
 
 from marketdata.models import BrokerAccount, Instrument, Subscription
 from strategies import services
@@ -162,6 +163,22 @@ def test_a_refusal_says_why_beside_the_row(trader: Client, strategy: Strategy) -
     assert not answer["ok"]
     assert "no stop-loss" in answer["text"]
     assert answer["row"]["status"] == "draft"
+
+
+def test_what_may_cost_money_is_not_started_unasked(
+    trader: Client, strategy: Strategy, settings: Settings
+) -> None:
+    settings.LIVE_TRADING, settings.SIMULATED_BROKERS = True, frozenset()
+    BrokerAccount.objects.update(live=True)
+    Strategy.objects.update(live=True)
+    page = trader.get("/").content.decode()
+    asked = trader.post(f"/strategies/{strategy.pk}/start/", headers=JSON).content.decode()
+
+    assert "data-ask=" in page.split('data-act="start"')[1].split(">")[0]
+    assert "LIVE" in asked
+    strategy.refresh_from_db()
+    assert strategy.status == "draft"
+    assert trader.post(f"/strategies/{strategy.pk}/start/", {"confirmed": "yes"}, headers=JSON).json()["ok"]
 
 
 def test_a_stop_that_the_price_has_passed_is_not_started(

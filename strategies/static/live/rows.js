@@ -69,6 +69,7 @@ function buttons(element, row) {
   for (const form of element.querySelectorAll("form[data-act]")) {
     form.hidden = !row[`can_${form.dataset.act}`];
     form.action = `/strategies/${row.id}/${form.dataset.act}/`;
+    if (form.dataset.arming) form.dataset.ask = row.is_live ? form.dataset.arming : "";
   }
 }
 
