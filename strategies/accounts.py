@@ -158,7 +158,7 @@ class AccountDesk:
     ) -> None:
         self._gateway = gateway
         self._clock = clock
-        self._calls: BrokerCalls = calls or BrokerThreads()
+        self.calls: BrokerCalls = calls or BrokerThreads()
         self._pace = Pace(limits)
         self.turns = Turns(self._pace, clock)
         self.cap = DayCap(limits)
@@ -198,7 +198,7 @@ class AccountDesk:
     async def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
         """Return quotes by symbol. Raises ``BrokerError``."""
         self._quoted = self._clock.monotonic()
-        return await self._calls.read(lambda: self._gateway.quotes(symbols))
+        return await self.calls.read(lambda: self._gateway.quotes(symbols))
 
     async def watch(self, symbols: Collection[str]) -> Mapping[str, Quote]:
         """Return quotes by symbol for watching prices: exits ask first, this waits until it may.
@@ -263,7 +263,7 @@ class AccountDesk:
         """
         if self._owner_confirmed or not client_id:
             return
-        owner = await self._calls.read(self._gateway.account_id)
+        owner = await self.calls.read(self._gateway.account_id)
         if owner != client_id:
             raise BrokerRejected(
                 f"the access token belongs to {owner}, not to {client_id}: log in as {client_id}"
@@ -291,9 +291,9 @@ class AccountDesk:
             raise
 
     async def _prepared(self, request: OrderRequest) -> OrderWire:
-        wire = await self._calls.write(self._gateway.open_wire)
+        wire = await self.calls.write(self._gateway.open_wire)
         try:
-            await self._calls.write(lambda: wire.prepare(request))
+            await self.calls.write(lambda: wire.prepare(request))
         except BaseException:
             wire.close()
             raise
@@ -329,7 +329,7 @@ class AccountDesk:
 
     async def cancel(self, order_id: str) -> WriteResult:
         """Ask for one order to be cancelled. Raises ``BrokerError`` when nothing was sent."""
-        wire = await self._calls.write(self._gateway.open_wire)
+        wire = await self.calls.write(self._gateway.open_wire)
         try:
             await self._reserve()
         except BaseException:
@@ -339,7 +339,7 @@ class AccountDesk:
 
     async def _leave(self, wire: OrderWire, call: Callable[[float], WriteResult]) -> WriteResult:
         left_by = self._clock.monotonic() + SEND_WITHIN_S
-        sending = asyncio.create_task(self._calls.write(lambda: call(left_by)))
+        sending = asyncio.create_task(self.calls.write(lambda: call(left_by)))
         try:
             await self._has_left(sending)
             return await sending
@@ -370,16 +370,16 @@ class AccountDesk:
     def close(self) -> None:
         """Let go of whatever waits."""
         self.turns.close()
-        self._calls.close()
+        self.calls.close()
 
     async def _read(self) -> None:
         await self._clock.sleep(max(0.0, self._next_read - self._clock.monotonic()))
         began, began_at = self._clock.monotonic(), self._clock.time()
         self._next_read = began + READ_RETRY_S
         with_trades, self._trades_wanted = self._trades_wanted, False
-        orders = await self._calls.read(self._gateway.orders)
-        trades = await self._calls.read(self._gateway.trades) if with_trades else None
-        positions = await self._calls.read(self._gateway.positions)
+        orders = await self.calls.read(self._gateway.orders)
+        trades = await self.calls.read(self._gateway.trades) if with_trades else None
+        positions = await self.calls.read(self._gateway.positions)
         self._next_read = began + READ_SPACING_S
         self._last = AccountRead(orders, positions, began_at, began, trades)
 
@@ -400,7 +400,6 @@ class AccountDesks:
         self._limits = limits
         self._make_calls = make_calls
         self._desks: dict[int, tuple[BrokerConfig, AccountDesk]] = {}
-        self._retired: list[AccountDesk] = []
 
     def desk(self, config: BrokerConfig) -> AccountDesk:
         """Return the desk of an account with these credentials."""
@@ -408,10 +407,10 @@ class AccountDesks:
         if known is not None and known[0] == config:
             return known[1]
         limits = self._limits(config.broker)
-        desk = AccountDesk(self._make_gateway(config), self._clock, limits, self._make_calls())
-        if known is not None:
+        calls = self._make_calls() if known is None else known[1].calls
+        desk = AccountDesk(self._make_gateway(config), self._clock, limits, calls)
+        if known is not None:  # what it has under way ends in peace
             desk.take_over(known[1])
-            self._retired.append(known[1])  # what it has under way ends in peace
         self._desks[config.account_id] = (config, desk)
         return desk
 
@@ -422,5 +421,5 @@ class AccountDesks:
 
     def close(self) -> None:
         """Let go of every desk."""
-        for desk in [*self._retired, *(desk for _, desk in self._desks.values())]:
+        for _, desk in self._desks.values():
             desk.close()
