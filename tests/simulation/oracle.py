@@ -261,14 +261,14 @@ class Oracle:
                              f"held {held}, {by_hand} traded by hand since the read")  # fmt: skip
 
     def _filled_unseen(self, account_id: int, broker: Broker, key: tuple[str, str], sign: int) -> int:
-        """Return the fills of orders that the journal calls lost, as long as no view of the account shows them."""
-        rows, now = self._journal(account_id), self._now()
+        """Return the fills of orders that the journal gave up, as long as no view of the account has shown them."""
+        rows = self._journal(account_id)
         return sum(
             order.filled
             for tag, order in broker.ledger.by_tag.items()
             if (order.key, order.sign) == (key, sign)
-            and order.hidden_fills_until > now
             and rows.get(tag, [""])[0] in GIVEN_UP
+            and self._was_withheld(account_id, order, rows)
         )
 
     def _is_excused(self, exit_id: int | None, alive: Sequence[TrueOrder]) -> bool:
@@ -301,7 +301,8 @@ class Oracle:
             return
         ledger = self._brokers[account_id].ledger
         beside = [o for o in ledger.by_tag.values() if o.key == order.key]
-        if order.revived or self._is_excused(sent.exit_id, beside):
+        unseen = self._filled_unseen(account_id, self._brokers[account_id], order.key, order.sign)
+        if order.revived or self._is_excused(sent.exit_id, beside) or crossed <= unseen:
             self.counted["crossed: after one of these, or revived"] += 1
         elif crossed <= self._by_hand(ledger.fills, order.key, sent.since, order.sign):
             self.counted["crossed: the trader's own trade"] += 1
