@@ -74,7 +74,7 @@ def test_the_description_lists_every_route_without_inline_code(trader: Client) -
     answer = trader.get("/api/docs")
     page = answer.content.decode()
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
-    assert "<script" not in page
+    assert all("src=" in script for script in page.split("<script")[1:])
     assert "style=" not in page
     assert "/strategies/{strategy}/stop-price" in page
     assert "stop_loss" in page

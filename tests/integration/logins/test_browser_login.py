@@ -182,7 +182,10 @@ def test_without_an_app_the_page_says_what_to_enter(owner: Client, account: Brok
     BrokerAccount.objects.filter(pk=account.pk).update(api_key="", api_secret="")
 
     assert "no API key" in told(owner, f"/brokers/{account.pk}/login/?browser")
-    assert "API key and secret first" in owner.get(f"/brokers/{account.pk}/").content.decode()
+    assert (
+        "Enter the app's API key and secret</a> first"
+        in owner.get(f"/brokers/{account.pk}/").content.decode()
+    )
 
 
 @pytest.mark.parametrize("name", ["refuse", "server_error", "html", "rate_limited"])
