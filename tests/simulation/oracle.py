@@ -38,7 +38,8 @@ GIVEN_UP = ("lost", "rejected")
 """An order that the broker took may be in these states only if it was withheld in all that could show it."""
 
 _ROW = """
-SELECT o.state, o.exit_id, e.quantity, a.never_resend, e.resumed_at IS NOT NULL FROM strategies_exitorder o
+SELECT o.state, o.exit_id, e.quantity, a.never_resend, e.resumed_at IS NOT NULL,
+    (julianday(o.sent_at) - julianday(o.planned_at)) * 86400 FROM strategies_exitorder o
 JOIN strategies_exit e ON e.id = o.exit_id JOIN marketdata_brokeraccount a ON a.id = o.account_id
 WHERE o.tag = %s"""
 _OTHERS = (
@@ -80,6 +81,7 @@ class Oracle:
         self.counted: Counter[str] = Counter()
         self.residual: set[int] = set()
         self.sent: dict[str, Sent] = {}
+        self._planned_at = float("inf")  # of the order that arrives: what was read later came too late for it
         self._quantities: dict[int, int] = {}
         self._orders: dict[int, list[TrueOrder]] = {}
         self._account_of = {id(broker): pk for pk, broker in brokers.items()}
@@ -115,9 +117,11 @@ class Oracle:
         exit_id = row[1] if row else None
         self.sent[request.tag] = Sent(self._now(), exit_id, request.quantity, since)
         if row is not None:
+            self._planned_at = self._now() - max(row[5] or 0.0, 0.0)
             self._quantities[row[1]] = row[2]
             self._check_exit(broker, request, row[1], row[2], never=row[3] and not row[4], again=bool(row[4]))
         self._check_position(account_id, broker, request)
+        self._planned_at = float("inf")
 
     def _read_since(self, account_id: int) -> float:
         now = self._now()
@@ -196,7 +200,8 @@ class Oracle:
             return {tag: rest for tag, *rest in cursor.execute(_OTHERS, [account_id]).fetchall()}
 
     def _recent(self, account_id: int, view: str) -> list[Read]:
-        return [read for read in self._reads[account_id][view] if read.at >= self._now() - 10.0]
+        began = self._now() - 10.0
+        return [read for read in self._reads[account_id][view] if began <= read.at <= self._planned_at]
 
     def _was_withheld(self, account_id: int, order: TrueOrder, rows: dict[str, Any]) -> bool:
         books = self._recent(account_id, "orders")
