@@ -407,8 +407,9 @@ class AccountDesks:
         if known is not None and known[0] == config:
             return known[1]
         limits = self._limits(config.broker)
+        gateway = self._make_gateway(config)
         calls = self._make_calls() if known is None else known[1].calls
-        desk = AccountDesk(self._make_gateway(config), self._clock, limits, calls)
+        desk = AccountDesk(gateway, self._clock, limits, calls)
         if known is not None:  # what it has under way ends in peace
             desk.take_over(known[1])
         self._desks[config.account_id] = (config, desk)
