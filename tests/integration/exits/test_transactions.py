@@ -29,16 +29,20 @@ def took(call: Callable[[], object]) -> float:
 
 
 def test_what_a_page_writes_takes_less_than_fifty_milliseconds(account, instruments) -> None:
-    times: dict[str, list[float]] = {"start": [], "move": [], "stop": [], "exit": []}
-    for _ in range(11):
+    least = dict.fromkeys(("start", "move", "stop", "exit"), 60.0)
+    for _ in range(40):  # other work of the machine only adds
         row: Strategy = make(account, instruments["NSE:INFY"])
-        times["start"].append(took(lambda: start_strategy(row)))  # noqa: B023 - called at once
-        times["move"].append(took(lambda: update_stop(row, Decimal("1490"))))  # noqa: B023
-        times["stop"].append(took(lambda: stop_strategy(row)))  # noqa: B023
+        times = {
+            "start": took(lambda: start_strategy(row)),  # noqa: B023 - called at once
+            "move": took(lambda: update_stop(row, Decimal("1490"))),  # noqa: B023
+            "stop": took(lambda: stop_strategy(row)),  # noqa: B023
+        }
         start_strategy(row)
-        times["exit"].append(took(lambda: exit_now(row)))  # noqa: B023
-    least = {name: min(values) for name, values in times.items()}  # other work of the machine only adds
-    assert all(value < LIMIT_S for value in least.values()), least
+        times["exit"] = took(lambda: exit_now(row))  # noqa: B023
+        least = {name: min(least[name], value) for name, value in times.items()}
+        if all(value < LIMIT_S for value in least.values()):
+            return
+    raise AssertionError(least)
 
 
 async def test_a_report_that_is_slow_holds_up_no_exit(strategy, broker, told) -> None:
