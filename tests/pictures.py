@@ -25,6 +25,16 @@ PICTURES: tuple[tuple[str, tuple[int, int], Scheme], ...] = (
 )
 COCKPIT = {"cockpit.png": "", "cockpit-strategies.png": "strategies/strategy/"}
 """Pages of the admin, for the desk and light."""
+PAGES = {
+    "timeline.png": "strategies/1/",
+    "new-strategy.png": "strategies/new/",
+    "start.png": "start/",
+    "alert-channels.png": "alerts/channels/",
+    "account.png": "brokers/1/",
+    "api.png": "api/docs",
+    "api-tokens.png": "api/tokens/",
+}
+"""The other pages: the demo's first strategy is the one that exits."""
 
 
 async def take(chromium: Browser, args: argparse.Namespace) -> None:
@@ -42,6 +52,15 @@ async def take(chromium: Browser, args: argparse.Namespace) -> None:
                 await expect(page.locator("#chart-note")).to_have_text("Today, IST")
             await page.screenshot(path=args.folder / name)
     await take_cockpit(chromium, args)
+    await take_pages(chromium, args)
+
+
+async def take_pages(chromium: Browser, args: argparse.Namespace) -> None:
+    async with visitor(chromium, args.url.rstrip("/"), size=(1280, 1000)) as guest:
+        await guest.log_in(args.user, args.password)
+        for name, path in PAGES.items():
+            await guest.page.goto(f"{guest.root}/{path}")
+            await guest.page.screenshot(path=args.folder / name)
 
 
 async def take_cockpit(chromium: Browser, args: argparse.Namespace) -> None:
