@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from marketdata.evidence import has_ticked, is_reported
 from marketdata.logins import token_life
 from marketdata.models import BrokerAccount, Listener
 
 Said = tuple[str, str]
-_REPORT_AGE = timedelta(seconds=8)
-"""A listener reports every 2 s: older than this, nobody knows how it is."""
-_TICK_AGE = timedelta(seconds=12)
 _TONES = {
     Listener.State.CONNECTED: "good",
     Listener.State.CONNECTING: "busy",
@@ -31,7 +29,7 @@ def listener_badges(account: BrokerAccount, now: datetime) -> dict[str, Said]:
 def _state(account: BrokerAccount, listener: Listener | None, now: datetime) -> Said:
     if account.desired_state != BrokerAccount.DesiredState.RUNNING:
         return "Stopped", "quiet"
-    if listener is None or listener.reported_at is None or now - listener.reported_at > _REPORT_AGE:
+    if listener is None or not is_reported(listener, now):
         return "Not reporting: start the listeners", "bad"
     if not token_life(account, now).holds:  # the feed may still tick, but no exit would be taken
         return "Log in again", "bad"
@@ -42,7 +40,7 @@ def _prices(listener: Listener | None, now: datetime) -> Said:
     if listener is None or listener.last_tick_at is None:
         return "No price yet", "quiet"
     age = max(now - listener.last_tick_at, timedelta(0))
-    return f"Last price {_ago(age)} ago", "quiet" if age <= _TICK_AGE else "busy"
+    return f"Last price {_ago(age)} ago", "quiet" if has_ticked(listener, now) else "busy"
 
 
 def _ago(age: timedelta) -> str:

@@ -19,13 +19,14 @@ from django.views.decorators.http import require_safe
 
 from marketdata.domain.instruments import canonical
 from marketdata.domain.sessions import Calendar, Phase
+from marketdata.evidence import is_connected, is_reported, is_ticking
 from marketdata.lists import list_warnings
 from marketdata.marketdays import calendar_warnings
 from marketdata.models import BrokerAccount, Listener, Subscription
 from marketdata.redis_client import ERRORS
 from marketdata.wanted import read_calendar
 from project.status import Status, read_statuses, sync_client
-from strategies.protection import is_connected, is_reported, is_ticking, protection
+from strategies.protection import protection
 
 _NO_STATS: Mapping[str, float] = {
     "total_ticks": 0,

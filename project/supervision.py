@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from marketdata.evidence import is_reported
 from marketdata.models import BrokerAccount, Listener
 from marketdata.processes import ProcessId
 from marketdata.redis_client import ERRORS
 from project.status import sync_client
-from strategies.protection import is_reported
 
 WAIT_S = 2.0
 """Within this, whoever is well has answered."""

@@ -8,22 +8,18 @@ is open, its own among them. Whatever is missing is the reason.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 
 from marketdata.domain.sessions import Calendar, Phase
+from marketdata.evidence import has_ticked, is_connected, is_reported, is_ticking
 from marketdata.logins import token_life
 from marketdata.models import BrokerAccount, Listener, Subscription
 from marketdata.subscriptions import STRATEGY
 from strategies.domain.exits import ExitState
 from strategies.models import Exit, Strategy
-
-REPORT_MAX_AGE = timedelta(seconds=8)
-"""A listener writes its row every two seconds: older than this, nobody runs it."""
-TICK_MAX_AGE = timedelta(seconds=12)
-"""Ten seconds without a price, and two until that is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +39,6 @@ class Protection:
     def as_json(self) -> dict[str, Any]:
         missing = [{"strategy": row.strategy, "reason": row.reason} for row in self.unprotected]
         return {"armed": self.armed, "protected": self.protected, "unprotected": missing}
-
-
-def is_reported(listener: Listener | None, now: datetime) -> bool:
-    """Tell whether a process runs this listener now."""
-    return (
-        listener is not None
-        and listener.reported_at is not None
-        and now - listener.reported_at <= REPORT_MAX_AGE
-    )
-
-
-def is_connected(listener: Listener | None, now: datetime) -> bool:
-    """Tell whether the feed is connected, by a report that is fresh."""
-    return listener is not None and is_reported(listener, now) and listener.state == Listener.State.CONNECTED
-
-
-def is_ticking(listener: Listener | None, now: datetime) -> bool:
-    """Tell whether prices arrive."""
-    return (
-        listener is not None
-        and is_connected(listener, now)
-        and listener.last_tick_at is not None
-        and now - listener.last_tick_at <= TICK_MAX_AGE
-    )
 
 
 def protection(user_id: int | None, now: datetime, calendar: Calendar) -> Protection:
@@ -148,8 +120,7 @@ def _unseen(listener: Listener | None, symbol: str) -> str:
 
 def _meanwhile(listener: Listener | None, now: datetime) -> str:
     """Tell whether stops are checked in another way; the row's last price may be one that was asked for."""
-    last = None if listener is None else listener.last_tick_at
-    is_fresh = last is not None and now - last <= TICK_MAX_AGE
+    is_fresh = has_ticked(listener, now)
     return "; its stops are checked by quotes meanwhile" if is_fresh else "; its stops are not checked"
 
 

@@ -11,11 +11,12 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from marketdata.domain.sessions import Calendar
+from marketdata.evidence import is_connected, is_ticking
 from marketdata.models import BrokerAccount, Listener
 from project.metrics.families import Sample, gauge, gauges
 from strategies.domain.exits import ExitState
 from strategies.models import Alert, Exit
-from strategies.protection import is_connected, is_ticking, protection
+from strategies.protection import protection
 
 _BY_ACCOUNT = ["broker", "account"]
 _DATABASE = (

@@ -16,6 +16,7 @@ from django.db.models import Count, F, Prefetch
 from django.urls import reverse
 
 from marketdata.domain.sessions import Calendar
+from marketdata.evidence import is_reported
 from marketdata.logins import token_life
 from marketdata.models import BrokerAccount, Instrument, Listener, ListenerEvent, Subscription
 from marketdata.subscriptions import watch_holder
@@ -26,7 +27,7 @@ from strategies.live.alerts import alert_rows
 from strategies.live.score import score_of
 from strategies.live.texts import decimals, milliseconds, price_text
 from strategies.models import Exit, Strategy, StrategyEvent
-from strategies.protection import is_held, is_reported, why_unprotected
+from strategies.protection import is_held, why_unprotected
 from strategies.switches import mode_of
 
 Row = dict[str, Any]

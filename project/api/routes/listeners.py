@@ -10,6 +10,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router, Schema
 
+from marketdata.evidence import is_connected, is_reported, is_ticking
 from marketdata.listening import restart_listening, start_listening, stop_listening
 from marketdata.logins import token_life
 from marketdata.models import BrokerAccount, Listener
@@ -17,7 +18,6 @@ from project.api.auth import ApiRequest
 from project.api.once import once
 from project.api.own import one
 from project.api.schemas import Flag, Nothing, StrictSchema
-from strategies.protection import is_connected, is_reported, is_ticking
 
 router = Router(tags=["listeners"])
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from marketdata.evidence import is_connected, is_reported
 from marketdata.listening import (
     StillWatching,
     UnknownAccount,
@@ -24,7 +25,6 @@ from marketdata.listening import (
     stop_listening,
 )
 from marketdata.models import BrokerAccount, Listener
-from strategies.protection import is_connected, is_reported
 
 NOT_WELL, BAD_USAGE = 1, 2
 _WISHES = {"start": start_listening, "stop": stop_listening, "restart": restart_listening}
