@@ -45,17 +45,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
     _task: asyncio.Task[None] | None = None
     _closing: asyncio.Task[None] | None = None
 
-    # --- what a twin may change ---------------------------------------------------------
-
-    def is_welcome(self, user: Any) -> bool:
-        """Tell whether this logged-in user may use this socket. May ask the database."""
-        return bool(user.is_active)
-
-    def scene(self) -> Scene:
-        """Return what this page shows; pages of one scene share everything but their number."""
-        key = (type(self), self.user_id)
-        return Scene(key, (user_group(self.user_id),), partial(read_state, self.user_id))
-
     # --- life ---------------------------------------------------------------------------
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -79,16 +68,14 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """Accept first, judge afterwards: a refused handshake looks like an outage to a page."""
         await self.accept()
         user: Any = self.scope["user"]
-        if (code := await self._refusal(user)) is not None:
+        if (code := self._refusal(user)) is not None:
             await self.close(code)
         else:
             self._enter(user.pk)
 
-    async def _refusal(self, user: Any) -> int | None:
+    def _refusal(self, user: Any) -> int | None:
         if not user.is_authenticated:
             return LOGIN_NEEDED
-        if not await database_sync_to_async(self.is_welcome)(user):
-            return FORBIDDEN
         return TOO_MANY if self._open[user.pk] >= self.SOCKETS_PER_USER else None
 
     def _enter(self, user_id: int) -> None:
@@ -96,7 +83,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self._open[user_id] += 1
         self._acks = RateLimit(per_s=20, burst=100)
         self._commands = RateLimit(per_s=100 / 60, burst=50)
-        self._room = open_room(self.scene(), self.clock)
+        self._room = open_room(_scene(user_id), self.clock)
         self.writer = PageWriter(self._room.board, self.clock, send=self.send, end=self._end)
         self._task = asyncio.create_task(self._write(), name=f"live-{user_id}")
         self._room.enter(self)
@@ -136,9 +123,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def refusal(self) -> int | None:
         """Look again whether this login may see the page: after a logout, a new password, a block."""
         user = await current_user(self.scope)
-        if user.pk != self.user_id:
-            return LOGIN_NEEDED
-        return None if await database_sync_to_async(self.is_welcome)(user) else FORBIDDEN
+        return None if user.pk == self.user_id else LOGIN_NEEDED
 
     # --- from the browser ---------------------------------------------------------------
 
@@ -183,3 +168,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
             self.writer.say("alert", {"level": "error", "text": str(exc)})
         else:
             self.writer.want_snapshot()
+
+
+def _scene(user_id: int) -> Scene:
+    """Return what a user's page shows; all pages of theirs share it but for their number."""
+    return Scene(user_id, (user_group(user_id),), partial(read_state, user_id))
