@@ -97,6 +97,8 @@ class Board:
 
     def carry(self, symbols: Mapping[WireToken, str]) -> None:
         """Be about these instruments from now on; of those that stay, nothing is lost."""
+        if self._tokens == list(symbols) and self._symbols == list(symbols.values()):
+            return  # asked for anew, or in another mode
         before = self._slot_of
         stay = [one for token, one in symbols.items() if one in before and self._tokens[before[one]] == token]
         for symbol in before.keys() - set(stay):

@@ -252,9 +252,11 @@ class Oracle:
         ours = sum(o.unfilled for o in alive if o.true_tag) + sum(r.quantity for r in flying)
         held = -sign * ledger.held.get(key, 0)
         by_hand = self._by_hand(ledger.fills, key, sent.since, sign)
-        unseen = self._filled_unseen(account_id, broker, key, sign)
-        if request.quantity + ours <= held + by_hand + unseen:
-            self.counted["position excused"] += request.quantity + ours > held + by_hand
+        excess = request.quantity + ours - held - by_hand
+        if excess <= 0:
+            return
+        if excess <= self._filled_unseen(account_id, broker, key, sign):
+            self.counted["position excused"] += 1
             return
         tags = [*(o.true_tag for o in alive if o.true_tag), *(r.tag for r in flying)]
         if concealed := self._concealed(account_id, broker, tags):
