@@ -17,6 +17,7 @@ from strategies.models import Strategy, StrategyEvent
 from tests.support.browser import CHROMIUM, PHONE, browser, visitor
 from tests.support.page import Web, speaking
 from tests.support.valkey import PrivateValkey
+from tests.support.waiting import eventually_async
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -205,9 +206,9 @@ async def test_an_exit_that_waits_for_a_person_is_sent_again_from_the_page(
         await expect(dialog).to_contain_text("Look at the broker's order book first.")
         await dialog.get_by_role("button", name="Send again").click()
         await expect(dialog).to_be_hidden()
+        await eventually_async(strategy.exits.filter(resumed_at__isnull=False).aexists)
         await expect(row.locator("[data-cell=note]")).to_be_empty()
         assert guest.complaints == []
-    assert await strategy.exits.filter(resumed_at__isnull=False).aexists()
 
 
 async def test_a_phone_shows_one_column_without_sideways_scrolling(
