@@ -22,6 +22,8 @@ from marketdata.subscribed import WireToken
 
 KEPT = 16
 """The last quiet prices of an instrument that can still be told one by one."""
+KEPT_S = 1.0
+"""Of those, the ones older than so before the last are told to nobody: no decision looks back further."""
 _SHUT = (1.0, 0.0)
 
 
@@ -122,12 +124,21 @@ class Board:
         rows.low[slot], rows.high[slot] = _SHUT
         self._opened.discard(slot)
         self._changes += 1
-        if rows.seen[slot] != rows.settled[slot]:
-            ticks = self._ticks(slot, int(rows.settled[slot]))
+        self._tell_kept(slot)
+
+    def _tell_kept(self, slot: int) -> None:
+        """Have settled and shown what has not been: at once, for what comes next is newer."""
+        rows, symbol = self._rows, self._symbols[slot]
+        seen, settled, shown = (int(column[slot]) for column in (rows.seen, rows.settled, rows.shown))
+        if seen == settled == shown:
+            return
+        ticks = self._ticks(slot, min(settled, seen - 1))
+        if seen != settled:
             self._house.settle(symbol, ticks, int(rows.newest[slot]))
-            rows.settled[slot] = rows.seen[slot]
-        if rows.seen[slot] != rows.shown[slot]:  # at once: what comes next is newer
-            self.show([slot])
+            rows.settled[slot] = seen
+        if seen != shown:
+            self._house.show(ticks[-1:])
+            rows.shown[slot] = seen
 
     def wake_all(self) -> None:
         """Do so with every instrument."""
@@ -250,20 +261,24 @@ class Board:
         self._until = min(self._until, interval.until)
 
     def _ticks(self, slot: int, since: int) -> list[Tick]:
-        """Return the quiet ticks of a slot from number ``since`` on, as far as they are kept."""
+        """Return the quiet ticks of a slot from number ``since`` on, as far as they are kept; never none."""
         rows, reader = self._rows, self._reader
         symbol, token = self._symbols[slot], self._tokens[slot]
-        prices, times, received = rows.prices[slot], rows.times[slot], rows.received[slot]
+        prices, times, received = (
+            column[slot].tolist() for column in (rows.prices, rows.times, rows.received)
+        )
         seen = int(rows.seen[slot])
+        oldest = received[(seen - 1) % KEPT] - KEPT_S
         return [
             Tick(
                 symbol,
-                reader.units(token, float(prices[at])),
-                float(received[at]),
-                int(times[at]) or None,
+                reader.units(token, prices[at]),
+                received[at],
+                times[at] or None,
                 is_trade_time=reader.is_trade_time,
             )
             for at in (number % KEPT for number in range(max(since, seen - KEPT), seen))
+            if received[at] >= oldest
         ]
 
 

@@ -28,6 +28,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PING, _PONG = 9, 10
 _WAITING = 1 << 20
 _BLOCK = 1 << 16
+_SPUN_S = 0.002
 KITE_FRAMES, DHAN_PACKETS = 24, 40_000
 
 
@@ -170,8 +171,8 @@ class Generator:
             fallen = {hit: frames.STOP * 100 - number // self._armed}
             others = rng.sample(tokens[: self._armed], self._size - 1)
             chosen = [hit, *(token for token in others if token != hit)]
-            frame = framed(frames.kite_frame(rng, chosen, len(chosen), int(due) + 1, fallen))
-            await asyncio.sleep(max(due - time.time(), 0))  # also when late: pings are answered meanwhile
+            frame = framed(frames.kite_frame(rng, chosen, len(chosen), int(due) + frames.AHEAD_S, fallen))
+            await _until(due)
             late += time.time() - due > 0.001
             self._write(frame)
             print(json.dumps({"at": due, "symbol": universe.symbols[number % self._armed]}))
@@ -181,6 +182,13 @@ class Generator:
         if self._writer is None:
             raise RuntimeError("nobody is connected")
         self._writer.write(message)
+
+
+async def _until(due: float) -> None:
+    """Wait for a UNIX time; the last moments without sleep, for a timer is a millisecond late."""
+    await asyncio.sleep(max(due - time.time() - _SPUN_S, 0))  # also when late: pings are answered meanwhile
+    while time.time() < due:
+        pass
 
 
 async def main(port: int) -> None:

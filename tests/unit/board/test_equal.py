@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from marketdata.board import KEPT
+from marketdata.board import KEPT, KEPT_S
 from marketdata.brokers.dhan import columns as dhan_columns
 from marketdata.brokers.dhan import decode as dhan
 from marketdata.brokers.zerodha import columns as kite_columns
@@ -23,6 +23,8 @@ from marketdata.intake import Intake
 from marketdata.ports import Tokens
 from marketdata.quiet import QuietFeed
 from marketdata.subscribed import Subscribed
+from strategies.domain.freaks import WINDOW_S
+from strategies.domain.watch import Watch
 from tests.support.ticking import ONE, TWO, USER, TickHouse, units
 
 COUNT = 30
@@ -137,10 +139,7 @@ class House(TickHouse):
             self.intake.board.show(self.intake.board.waiting())
             self.intake.board.wake_all()
         watches = self.monitor._watches.get(USER, {})
-        recent = {
-            symbol: [(t.price, t.received_at, t.exchange_time, feed) for t, feed in watch.recent]
-            for symbol, watch in watches.items()
-        }
+        recent = {symbol: _looked_at(watch) for symbol, watch in watches.items()}
         newest = {symbol: known.newest for symbol, known in self.processor.gate._known.get(ONE, {}).items()}
         breaches = [(b.stop.strategy_id, b.price, b.received_at, b.exchange_time) for b in self.breaches]
         doubts = [(d.symbol, d.price, d.feed) for d in self.doubts]
@@ -149,6 +148,13 @@ class House(TickHouse):
             "counts": self.counts, "doubts": doubts, "total": self.processor.stats().total_ticks,
             "armed": self.monitor.armed_count, "prices": self.monitor.prices(),
         }  # fmt: skip
+
+
+def _looked_at(watch: Watch) -> list[tuple[int, float, int | None, int]]:
+    """Return the last prices that the next one may be compared with."""
+    oldest = watch.recent[-1][0].received_at - WINDOW_S if watch.recent else 0.0
+    told = [(t.price, t.received_at, t.exchange_time, feed) for t, feed in watch.recent]
+    return [one for one in told if one[1] >= oldest]
 
 
 def play(house: House, seed: int) -> dict[str, Any]:
@@ -208,4 +214,5 @@ def test_the_board_changes_no_decision(wire: KiteWire | DhanWire, seed: int) -> 
     assert found == expected
     assert at_once.quiet > 100, "nothing was taken at once: the comparison shows nothing"
     assert expected["counts"][ACCEPTED.reason] > at_once.quiet
+    assert KEPT_S >= WINDOW_S
     assert all(len(recent) <= KEPT for recent in found["recent"].values())
