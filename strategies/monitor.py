@@ -27,7 +27,8 @@ from strategies.domain.freaks import Doubt, band_percent, is_same_print
 from strategies.domain.gaps import Crossing
 from strategies.domain.questions import Closed, Dispute, Doubted
 from strategies.domain.rules import Bounds, Memory
-from strategies.domain.stops import Stop, StopBook
+from strategies.domain.stopbook import StopBook
+from strategies.domain.stops import Stop
 from strategies.domain.watch import Hold, Watch
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class StopLossMonitor:
         self._later = later
         self._clock = clock
         self._watches: dict[int, dict[str, Watch]] = {}
-        self._homes: dict[int, Stop] = {}  # strategy -> its armed stop
+        self._armed: dict[int, Stop] = {}  # strategy -> its armed stop; the books share it
         self._handed_over: dict[int, tuple[int, int]] = {}  # strategy -> epoch of its last breach, user
         self.wake: Callable[[str], None] = lambda _: None
         """Called before the prices of a symbol matter, and when its bounds may have moved: see ``quiet``."""
@@ -97,11 +98,11 @@ class StopLossMonitor:
 
     @property
     def armed_count(self) -> int:
-        return len(self._homes)
+        return len(self._armed)
 
     def symbols(self, user_id: int) -> set[str]:
         """Return the instruments on which a user has stops armed."""
-        return {symbol for symbol, watch in self._watches.get(user_id, {}).items() if len(watch.book)}
+        return {symbol for symbol, watch in self._watches.get(user_id, {}).items() if watch.book}
 
     def prices(self) -> dict[str, int]:
         """Return the last price (units) of every instrument with stops armed, where one is known."""
@@ -110,12 +111,12 @@ class StopLossMonitor:
             symbol: watch.latest.price
             for watches in self._watches.values()
             for symbol, watch in watches.items()
-            if watch.latest is not None and len(watch.book)
+            if watch.latest is not None and watch.book
         }
 
     def users_on(self, exchange: str) -> set[int]:
         """Return the users who have stops armed on an exchange."""
-        return {stop.user_id for stop in self._homes.values() if stop.symbol.partition(":")[0] == exchange}
+        return {stop.user_id for stop in self._armed.values() if stop.symbol.partition(":")[0] == exchange}
 
     def is_in_doubt(self, user_id: int) -> bool:
         """Tell whether a touch of one of a user's stops waits for its confirmation."""
@@ -130,23 +131,23 @@ class StopLossMonitor:
 
     def disarm(self, strategy_id: int) -> None:
         """Stop watching a strategy's stop, if it has one."""
-        stop = self._homes.pop(strategy_id, None)
+        stop = self._armed.get(strategy_id)
         if stop is not None:
             self._watches[stop.user_id][stop.symbol].book.disarm(strategy_id)
 
     def disarm_user(self, user_id: int) -> None:
         """Forget all of a user's stops, and what was handed over of them: somebody else watches now."""
-        for strategy_id in [pk for pk, stop in self._homes.items() if stop.user_id == user_id]:
+        for strategy_id in [pk for pk, stop in self._armed.items() if stop.user_id == user_id]:
             self.disarm(strategy_id)
         self._handed_over = {pk: known for pk, known in self._handed_over.items() if known[1] != user_id}
 
     def reconcile(self, stops: Iterable[Stop]) -> None:
         """Make the armed stops those of ``stops``, touching only what differs."""
         wanted = {stop.strategy_id: stop for stop in stops}
-        for strategy_id in [pk for pk in self._homes if pk not in wanted]:
+        for strategy_id in [pk for pk in self._armed if pk not in wanted]:
             self.disarm(strategy_id)
         for strategy_id, stop in wanted.items():
-            if self._homes.get(strategy_id) != stop:
+            if self._armed.get(strategy_id) != stop:
                 try:
                     self._arm(stop)
                 except Exception:  # one stop's trouble must not keep the next one from being armed
@@ -237,7 +238,7 @@ class StopLossMonitor:
 
     def on_crossed(self, found: Crossing) -> None:
         """Hand over a stop that was crossed unseen, if it is still armed as it was then."""
-        stop = self._homes.get(found.stop.strategy_id)
+        stop = self._armed.get(found.stop.strategy_id)
         if stop is None or stop.epoch != found.stop.epoch:
             return
         self.disarm(stop.strategy_id)
@@ -284,20 +285,24 @@ class StopLossMonitor:
     def _arm(self, stop: Stop) -> None:
         if self._handed_over.get(stop.strategy_id, (-1, 0))[0] >= stop.epoch:
             return  # a stale read of the database: this arming has already had its breach
-        known = self._homes.get(stop.strategy_id)
+        known = self._armed.get(stop.strategy_id)
         if known is not None and (known.epoch, known.rule) == (stop.epoch, stop.rule):
             stop = replace(stop, memory=known.memory)  # what was stored may be behind
-        self.disarm(stop.strategy_id)
+        if known is not None:
+            self.disarm(stop.strategy_id)
         self.wake(stop.symbol)  # before it is watched: the prices until now touched what was armed until now
-        watch = self._watches.setdefault(stop.user_id, {}).setdefault(
-            stop.symbol, Watch(band_percent(stop.symbol))
-        )
+        watch = self._watches.get(stop.user_id, {}).get(stop.symbol) or self._new_watch(stop)
         watch.book.arm(stop)
-        self._homes[stop.strategy_id] = stop
         latest = watch.latest
         is_fresh = latest is not None and self._clock.time() - latest.received_at <= LATEST_MAX_AGE_S
         if latest is not None and is_fresh and latest.price not in stop.bounds:
             self._judge(watch.book, latest)
+
+    def _new_watch(self, stop: Stop) -> Watch:
+        book = StopBook(stop.user_id, stop.symbol, self._armed)
+        watch = Watch(band_percent(stop.symbol), book)
+        self._watches.setdefault(stop.user_id, {})[stop.symbol] = watch
+        return watch
 
     def _note(self, user_id: int, watch: Watch, tick: Tick, feed: int) -> None:
         """Do with one tick what ``on_ticks`` does, which has it written out: it is the hot path."""
@@ -363,7 +368,6 @@ class StopLossMonitor:
                 logger.exception("the stop of strategy %s could not be judged", stop.strategy_id)
                 book.arm(stop)
                 continue
-            del self._homes[stop.strategy_id]
             self._handed_over[stop.strategy_id] = (stop.epoch, stop.user_id)
             told = self._judged(tick, feed, hold, source)
             stamps = (tick.received_at, tick.exchange_time, source, self._clock.time())
@@ -380,18 +384,21 @@ class StopLossMonitor:
             return told
 
     def _remember(self, book: StopBook, stop: Stop, memory: Memory) -> None:
-        wiser = replace(stop, memory=memory)
         self.wake(stop.symbol)
+        if memory == stop.memory:
+            book.arm(stop)
+            return
+        wiser = self._remembering[stop.strategy_id] = replace(stop, memory=memory)
         book.arm(wiser)
-        if memory != stop.memory:
-            self._homes[stop.strategy_id] = self._remembering[stop.strategy_id] = wiser
 
     # --- handing over -------------------------------------------------------------------
 
     def _hand_over(self) -> None:
         """Hand over what was judged since the last time, as one list of each kind."""
+        if not self._found and not self._remembering:
+            return
         found, self._found = self._found, []
-        wiser = [stop for pk, stop in self._remembering.items() if self._homes.get(pk) is stop]
+        wiser = [stop for pk, stop in self._remembering.items() if self._armed.get(pk) is stop]
         self._remembering = {}
         if found:
             try:

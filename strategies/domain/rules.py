@@ -8,7 +8,7 @@ store it, and a decision can be repeated from what was stored.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from marketdata.domain.prices import to_rupees
 
@@ -42,15 +42,14 @@ class Judgement:
         return bool(self.reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """The open interval of prices (units) that change nothing: neither a hit nor anything to remember."""
 
     floor: int = NO_FLOOR
     ceiling: int = NO_CEILING
 
-    def __contains__(self, price: int) -> bool:
-        return self.floor < price < self.ceiling
+    def __contains__(self, price: object) -> bool:
+        return isinstance(price, int) and self.floor < price < self.ceiling
 
     def reached_by(self, price: int) -> int:
         """Return the bound that a price outside has reached."""
@@ -96,4 +95,4 @@ class FixedStop:
         return Judgement(memory, STOP_LOSS if is_hit else "")
 
     def bounds(self, _: Memory = None, /) -> Bounds:
-        return Bounds(floor=self.price) if self.is_long else Bounds(ceiling=self.price)
+        return Bounds(self.price) if self.is_long else Bounds(NO_FLOOR, self.price)

@@ -10,7 +10,7 @@ from marketdata.domain.prices import to_rupees
 from marketdata.domain.ticks import Tick
 from strategies.domain.agreement import Agreement
 from strategies.domain.freaks import RECENT, Doubt, is_freak, is_same_print, reference
-from strategies.domain.stops import StopBook
+from strategies.domain.stopbook import StopBook
 
 Seen = tuple[Tick, int]
 """A price that could be acted on, and whose feed told it."""
@@ -59,7 +59,7 @@ class Watch:
     """
 
     percent: int
-    book: StopBook = field(default_factory=StopBook)
+    book: StopBook
     recent: deque[Seen] = field(default_factory=lambda: deque(maxlen=RECENT))
     quoted: int | None = None
     agreement: Agreement = field(default_factory=Agreement)

@@ -19,7 +19,8 @@ from strategies.domain.events import ReadAccount
 from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.record import ExitRecord, OrderRecord, Terms
 from strategies.domain.rules import FixedStop
-from strategies.domain.stops import Stop, StopBook
+from strategies.domain.stopbook import StopBook
+from strategies.domain.stops import Stop
 from tests.support.exit_house import MODES, House, Worker, next_day, told_of_state
 from tests.support.ledger import Ledger, TrueOrder
 from tests.support.steps import SYMBOL
@@ -41,7 +42,7 @@ class Exits(RuleBasedStateMachine):
         self.house = House(Ledger(held if is_long else -held), is_long)
         self.terms = Terms(may_resend=may_resend, freeze_quantity=freeze)
         self.workers: list[Worker] = []
-        self.stops = StopBook()
+        self.stops = StopBook(1, SYMBOL, {})
         self.epochs = {1: 0, 2: 0}
         self.armed: dict[int, int] = {}  # quantity by strategy
         self.breached: list[Stop] = []

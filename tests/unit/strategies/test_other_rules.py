@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies.domain.rules import NO_CEILING, NO_FLOOR, Bounds, FixedStop, Judgement, Rule
-from strategies.domain.stops import StopBook
-from tests.support.watching import House, stop
+from strategies.domain.stopbook import StopBook
+from tests.support.watching import INFY, House, stop
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,11 @@ RULES = SIMPLE | st.builds(First, st.tuples(SIMPLE, SIMPLE))
 
 
 def test_a_target_and_a_stop_hold_a_price_between_them():
-    book = StopBook()
+    book = StopBook(1, INFY, {})
     book.arm(stop(First((FixedStop(90, True), Target(120)))))
     assert (book.floor, book.ceiling) == (90, 120)
     assert [s.strategy_id for s in book.take(120)] == [1]
-    assert (len(book), book.floor, book.take(90)) == (0, 0, [])
+    assert (bool(book), book.floor, book.take(90)) == (False, 0, [])
 
 
 def test_a_trailing_stop_rises_with_the_price_and_is_told_each_time():
@@ -219,7 +219,10 @@ def test_any_rules_agree_with_judging_every_stop_on_every_tick(rules, batches):
                     expected.append((pk, price, judgement.reason))
                     del left[pk]
         house.tick(*batch)
-        watched = house.monitor._homes
+        watched = house.monitor._armed
         assert {pk: kept.memory for pk, kept in watched.items()} == {pk: memories[pk] for pk in left}
+        for watch in house.monitor._watches.get(1, {}).values():
+            kept = {*watch.book._floors, *watch.book._ceilings}
+            assert {one.strategy_id for one in kept} == left.keys(), "bounds that moved leave nothing behind"
     found = [(b.stop.strategy_id, b.price, b.reason) for b in house.breaches]
     assert sorted(found) == sorted(expected)
