@@ -7,7 +7,6 @@ WebSocket library, which would, gets a logger that goes nowhere.
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,18 +14,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.frames import Opcode
+from websockets.exceptions import InvalidStatus, WebSocketException
 
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import BrokerUnavailable
+from marketdata.framing import Message
 from marketdata.secret import Secret
+from marketdata.websocket import ConnectionEnded, WebSocket
 
-_NOWHERE = logging.Logger("websocket", level=logging.CRITICAL + 1)  # noqa: LOG001 - outside the tree on purpose
-_LOOKS_PER_SILENCE = 20
-MOST_AT_ONCE = 256
-"""Messages that are taken before the loop gets a turn."""
+_LOOKS = 20
+"""How often a wait is looked at before it is over."""
 
 
 class HandshakeRefused(BrokerUnavailable):
@@ -85,29 +82,18 @@ def tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-class _Connect(connect):
-    # A class, for the library offers no other way to refuse redirects.
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc  # a redirect would carry the token in the URL to wherever it points
-
-
 class Transport:
     """One open connection. Made by :meth:`open`, read by ``receive``, ended by ``close`` or ``abort``."""
 
-    def __init__(
-        self, connection: ClientConnection, host: str, options: TransportOptions, clock: Clock
-    ) -> None:
-        self._connection = connection
+    def __init__(self, socket: WebSocket, host: str, options: TransportOptions, clock: Clock) -> None:
+        self._socket = socket
         self._host = host
         self._options = options
         self._clock = clock
         self._cause: str | None = None
-        self.last_frame_at = clock.monotonic()
-        self._watchers: list[asyncio.Task[None]] = []
+        self._watchers = [asyncio.create_task(self._keep_pinging())]
         if options.silence_s is not None:
             self._watchers.append(asyncio.create_task(self._watch_silence(options.silence_s)))
-        if options.pongs_count:
-            self._watchers.append(asyncio.create_task(self._listen_for_pongs()))
 
     @classmethod
     async def open(
@@ -133,41 +119,41 @@ class Transport:
         """
         host = handshake.host
         try:
-            connection = await _connect(handshake, options, tls)
+            async with asyncio.timeout(options.open_timeout_s):
+                socket = await _connect(handshake, options, clock, tls)
         except InvalidStatus as exc:
             raise HandshakeRefused(host, exc.response.status_code) from None
         except ssl.SSLError as exc:
             reason = getattr(exc, "verify_message", "") or exc.reason or "TLS handshake failed"
             raise BrokerUnavailable(f"{host} is not trusted: {reason}") from None
-        except (OSError, WebSocketException, EOFError, ValueError) as exc:
+        except (OSError, WebSocketException, ConnectionEnded, EOFError, ValueError) as exc:
             # The cause is not chained: some of these spell out the URL.
             raise BrokerUnavailable(f"{host} was not reached: {_describe(exc)}") from None
-        return cls(connection, host, options, clock)
+        return cls(socket, host, options, clock)
 
-    async def receive(self) -> bytes | str:
+    @property
+    def last_frame_at(self) -> float:
+        """When the last message came, or pong where those count (``clock.monotonic``)."""
+        return self._socket.heard_at
+
+    async def receive(self) -> Message:
         """Return the next message.
 
         Raises:
-            BrokerUnavailable: The connection has ended; says why.
+            BrokerUnavailable: The connection has ended, and all that came before was taken; says why.
 
         """
         try:
-            message = await self._connection.recv()
-        except (ConnectionClosed, UnicodeDecodeError) as exc:
-            raise BrokerUnavailable(self._ending(exc)) from None
-        self.last_frame_at = self._clock.monotonic()
-        return message
+            return await self._socket.receive()
+        except ConnectionEnded as exc:
+            raise self._ended(exc) from None
 
-    async def receive_all(self) -> list[bytes | str]:
+    async def receive_all(self) -> list[Message]:
         """Return the messages that are there, in order, waiting for the first alone; raises as ``receive`` does."""
-        messages = [await self.receive()]
-        waiting = self._connection.recv_messages.frames.queue
-        # Each of these is whole and is not waited for. A text is left to ``receive``, which says what is wrong with it.
-        while (
-            waiting and waiting[0].fin and waiting[0].opcode is Opcode.BINARY and len(messages) < MOST_AT_ONCE
-        ):
-            messages.append(await self._connection.recv())
-        return messages
+        try:
+            return await self._socket.receive_all()
+        except ConnectionEnded as exc:
+            raise self._ended(exc) from None
 
     async def send(self, text: str) -> None:
         """Send one text message.
@@ -178,72 +164,78 @@ class Transport:
         """
         try:
             async with asyncio.timeout(self._options.send_timeout_s):
-                await self._connection.send(text)
+                await self._socket.send(text)
         except TimeoutError:
             self.abort("the peer stopped reading")
             raise BrokerUnavailable(f"{self._host} stopped reading") from None
-        except ConnectionClosed as exc:
-            raise BrokerUnavailable(self._ending(exc)) from None
+        except ConnectionEnded as exc:
+            raise self._ended(exc) from None
 
     def abort(self, cause: str) -> None:
         """Drop the connection at once, without a closing handshake."""
-        self._cause = self._cause or cause
-        self._connection.transport.abort()
+        if self._socket.ending is None:
+            self._cause = cause
+        self._socket.abort()
 
     async def close(self) -> None:
         """Close politely, and by force after ``close_timeout_s``. Safe to call twice."""
         for watcher in self._watchers:
             watcher.cancel()
-        with suppress(WebSocketException, OSError):
-            await self._connection.close()
+        await self._socket.close(self._options.close_timeout_s)
 
     async def _watch_silence(self, limit: float) -> None:
+        listening_since = self._clock.monotonic()
         while True:
-            await self._clock.sleep(limit / _LOOKS_PER_SILENCE)
-            age = self._clock.monotonic() - self.last_frame_at
+            await self._clock.sleep(limit / _LOOKS)
+            now = self._clock.monotonic()
+            if self._socket.is_paused:
+                listening_since = now
+            age = now - max(self.last_frame_at, listening_since)
             if age > limit:
                 self.abort(f"silent for {age:.1f} s")
 
-    async def _listen_for_pongs(self) -> None:
+    async def _keep_pinging(self) -> None:
         # One ping after the other: a peer that does not answer is not asked for more.
-        with suppress(ConnectionClosed):  # the reader is told, and tells why
+        with suppress(ConnectionEnded):  # the reader is told, and tells why
             while True:
                 await self._clock.sleep(self._options.ping_interval_s)
-                await (await self._connection.ping())
-                self.last_frame_at = self._clock.monotonic()
+                pong = self._socket.ping()
+                if self._options.pongs_count:
+                    await pong
+                    self._socket.hear()
+                elif not await self._has_come(pong):
+                    self._socket.fail("keepalive ping timeout")
 
-    def _ending(self, exc: Exception) -> str:
-        return f"{self._host}: {self._cause or _describe(exc)}"
+    async def _has_come(self, pong: asyncio.Future[None]) -> bool:
+        """Wait for a pong for as long as we ourselves were reading: neither paused nor busy with something else."""
+        looks = 0
+        while looks < _LOOKS and not pong.done():
+            await asyncio.wait([pong], timeout=self._options.ping_timeout_s / _LOOKS)
+            looks += not self._socket.is_paused
+        return pong.done()
+
+    def _ended(self, exc: ConnectionEnded) -> BrokerUnavailable:
+        return BrokerUnavailable(f"{self._host}: {self._cause or exc}")
 
 
 async def _connect(
-    handshake: Handshake, options: TransportOptions, tls: ssl.SSLContext | None
-) -> ClientConnection:
-    url = handshake.url.reveal()
-    return await _Connect(
-        url,
-        ssl=(tls or tls_context()) if url.startswith("wss:") else None,
-        additional_headers=dict(handshake.headers),
-        user_agent_header=handshake.user_agent,
-        compression=None,  # no broker offers it, and it costs a copy
-        proxy=None,  # the token goes to the broker and to nobody between
-        logger=_NOWHERE,
-        open_timeout=options.open_timeout_s,
-        ping_interval=None if options.pongs_count else options.ping_interval_s,
-        ping_timeout=options.ping_timeout_s,
-        close_timeout=options.close_timeout_s,
-        max_size=options.max_message_bytes,
-        max_queue=options.queued_messages,
+    handshake: Handshake, options: TransportOptions, clock: Clock, tls: ssl.SSLContext | None
+) -> WebSocket:
+    agent = {} if handshake.user_agent is None else {"User-Agent": handshake.user_agent}
+    return await WebSocket.connect(
+        handshake.url.reveal(),
+        {**handshake.headers, **agent},
+        tls=tls or tls_context(),
+        most_bytes=options.max_message_bytes,
+        queued=options.queued_messages,
+        clock=clock,
     )
 
 
 def _describe(exc: Exception) -> str:
     # Only what cannot hold a URL: the system's words, or our words for the library's classes.
-    if isinstance(exc, ConnectionClosed):
-        close = exc.rcvd or exc.sent
-        return f"closed with code {close.code} {close.reason}".rstrip() if close else "connection lost"
     if isinstance(exc, TimeoutError):
         return "no answer in time"
     if isinstance(exc, OSError):
         return exc.strerror or type(exc).__name__
-    return type(exc).__name__
+    return str(exc) if isinstance(exc, ConnectionEnded) else type(exc).__name__

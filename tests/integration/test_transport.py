@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +93,120 @@ async def test_what_has_come_is_taken_together_in_order_and_nothing_is_lost() ->
         assert [message for some in taken for message in some] == sent
         assert len(taken) < len(sent)  # it was taken together
         await transport.close()
+
+
+async def test_what_came_before_the_end_is_delivered_even_in_one_packet_with_the_handshake() -> None:
+    farewell = b"\x82\x02hi" + b"\x88\x05\x03\xf0why" + b"\x82\x02no"
+    async with mute(lambda request: handshake_answer(request) + farewell) as url, asyncio.timeout(5):
+        transport = await Transport.open(Handshake(Secret(url)), options=PATIENT, clock=SystemClock())
+        assert await transport.receive_all() == [b"hi"]
+        with pytest.raises(BrokerUnavailable, match="closed with code 1008 why"):
+            await transport.receive_all()
+        await transport.close()
+
+
+IN_PIECES = b"\x01\x02\xe2\x82" + b"\x89\x01?" + b"\x80\x01\xb9"
+
+
+@pytest.mark.parametrize(
+    ("sent", "messages", "why"),
+    [
+        (IN_PIECES + b"\x82\x00", ["₹", b""], "connection lost"),
+        (b"\x02\x40" + b"x" * 64 + b"\x80\x40" + b"x" * 64, [], "1009"),
+        (b"\x82\x01x" + b"\xc2\x01x", [b"x"], "1002"),
+        (b"\x82\x01x" + b"\x80\x01x", [b"x"], "1002 unexpected continuation"),
+        (b"\x02\x01x" + b"\x82\x01x", [], "1002 expected a continuation"),
+        (b"\x82\x01x" + b"\x81\x01\xff" + b"\x82\x01y", [b"x"], "1007 text is not UTF-8"),
+    ],
+)
+async def test_what_is_wrong_ends_it_after_what_was_right(
+    sent: bytes, messages: Sequence[bytes | str], why: str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(handshake_answer(await reader.readuntil(b"\r\n\r\n")))
+        for number in range(len(sent)):  # byte by byte
+            writer.write(sent[number : number + 1])
+            await asyncio.sleep(0)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, asyncio.timeout(5):
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        options = TransportOptions(max_message_bytes=100, close_timeout_s=0.2)
+        transport = await Transport.open(Handshake(Secret(url)), options=options, clock=SystemClock())
+        assert list(chain.from_iterable(await everything(transport))) == messages
+        with pytest.raises(BrokerUnavailable, match=why):
+            await transport.receive()
+        await transport.close()
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+async def test_who_does_not_read_is_waited_for_and_nothing_is_lost(scheme: str, tmp_path: Path) -> None:
+    """More than sockets hold: the sender waits, we are neither silent nor deaf meanwhile, and all of it comes."""
+    tls, file = self_signed(tmp_path)
+    trusted = ssl.create_default_context(cafile=str(file))
+    sent = [number.to_bytes(4, "big") * (1 + number % 3 * 60) for number in range(100_000)]
+    impatient = TransportOptions(silence_s=0.5, ping_interval_s=0.1, ping_timeout_s=0.2, close_timeout_s=0.5)
+
+    async def send(feed: KiteFeed) -> None:
+        for message in sent:
+            await feed.connections[0].send(message)
+
+    async with kite_feed(tls if scheme == "wss" else None) as feed, asyncio.timeout(30):
+        transport = await opened(feed, impatient, scheme=scheme, tls=trusted)
+        sending = asyncio.create_task(send(feed))
+        await SystemClock().sleep(1.0)
+        assert not sending.done()
+        first = await transport.receive_all()
+        assert len(first) < 30_000  # what one or two reads bring, not what the sockets hold
+        taken = [*first]
+        while len(taken) < len(sent):
+            taken += await transport.receive_all()
+        assert taken == sent
+        await sending
+        await transport.close()
+
+
+async def test_a_receiver_that_is_cancelled_loses_nothing() -> None:
+    async with kite_feed() as feed, asyncio.timeout(10):
+        transport = await opened(feed)
+        sent = [number.to_bytes(2, "big") for number in range(300)]
+        taken: list[bytes | str] = []
+        for number, message in enumerate(sent):
+            receiving = asyncio.create_task(transport.receive_all())
+            await feed.connections[0].send(message)
+            for _ in range(number % 7):
+                await asyncio.sleep(0)
+            receiving.cancel()
+            with suppress(asyncio.CancelledError):
+                taken += await receiving
+        while len(taken) < len(sent):
+            taken.append(await transport.receive())
+        assert taken == sent
+        await transport.close()
+
+
+@pytest.mark.parametrize("moment", ["open", "close"])
+async def test_cancelled_while_it_opens_or_closes_it_leaves_no_socket(moment: str) -> None:
+    answer = handshake_answer if moment == "close" else lambda _: b"HTTP/1.1 101 "
+    asked = asyncio.Event()
+
+    def heard(request: bytes) -> bytes:
+        asked.set()
+        return answer(request)
+
+    async with mute(heard) as url, asyncio.timeout(5):  # which waits until its sockets are closed
+        handshake, options = Handshake(Secret(url)), TransportOptions(close_timeout_s=60, open_timeout_s=60)
+        task: asyncio.Task[Any] = asyncio.create_task(
+            Transport.open(handshake, options=options, clock=SystemClock())
+        )
+        await asked.wait()
+        if moment == "close":
+            task = asyncio.create_task((await task).close())
+        await asyncio.wait([task], timeout=0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
 
 async def test_a_dropped_connection_says_so() -> None:
@@ -204,6 +320,27 @@ async def test_text_that_is_not_utf8_ends_it() -> None:
         with pytest.raises(BrokerUnavailable):
             await transport.receive()
         await transport.close()
+
+
+async def test_an_answer_may_list_more_than_the_upgrade() -> None:
+    both = (b"Connection: Upgrade", b"Connection: keep-alive, Upgrade")
+    async with mute(lambda request: handshake_answer(request).replace(*both)) as url:
+        transport = await Transport.open(Handshake(Secret(url)), options=PATIENT, clock=SystemClock())
+        await transport.close()
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 101 ", b"nonsense\r\n\r\n", b"X: y\r\n" * 20_000])
+async def test_an_answer_that_is_none_is_told(answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(BrokerUnavailable, match="was not reached"):
+            await Transport.open(Handshake(Secret(url)), options=PATIENT, clock=SystemClock())
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 502])
