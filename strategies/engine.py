@@ -19,7 +19,7 @@ from marketdata.domain.sessions import Calendar
 from marketdata.subscriptions import SubscriptionManager
 from strategies import records
 from strategies.accounts import AccountDesks
-from strategies.arming import armed_stops
+from strategies.arming import ArmedReader
 from strategies.crosscheck import CrossCheck
 from strategies.domain.events import Seen
 from strategies.gapnews import GapNews
@@ -90,6 +90,7 @@ class ExitEngine:
             on_closed=self.checks.closed,
         )
         self._gaps = GapWatch(self._shop, GapNews(journal.announcer, clock), self.monitor.on_crossed)
+        self._armed = ArmedReader()
         self._unarmed = UnarmedNews(clock)
         self._workers: dict[int, tuple[ExitWorker, asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -222,7 +223,7 @@ class ExitEngine:
         """Put a worker on every open exit and arm what the database says is to be armed."""
         owned = self._owned()
         exits = await self._shop.urgent_db(partial(records.open_exits, owned))
-        stops, unarmed = await self._shop.urgent_db(partial(armed_stops, owned))
+        stops, unarmed = await self._shop.urgent_db(partial(self._armed.read, owned))
         still = self._owned()  # users may have been let go of during the reading
         for exit_ in exits:
             if still is None or exit_.user_id in still:
@@ -230,7 +231,9 @@ class ExitEngine:
         versions = {exit_.id: exit_.version for exit_ in exits}
         for worker, _ in self._workers.values():
             worker.look_at(versions.get(worker.exit_id))
-        self.monitor.reconcile(stop for stop in stops if still is None or stop.user_id in still)
+        if still is not None and still != owned:
+            stops = [stop for stop in stops if stop.user_id in still]
+        self.monitor.reconcile(stops)
         await self._shop.db(partial(self._unarmed.tell, unarmed, owned))
 
     async def _reconcile_forever(self) -> None:

@@ -144,14 +144,15 @@ class StopLossMonitor:
     def reconcile(self, stops: Iterable[Stop]) -> None:
         """Make the armed stops those of ``stops``, touching only what differs."""
         wanted = {stop.strategy_id: stop for stop in stops}
-        for strategy_id in [pk for pk in self._armed if pk not in wanted]:
+        armed = self._armed
+        for strategy_id in armed.keys() - wanted.keys():
             self.disarm(strategy_id)
-        for strategy_id, stop in wanted.items():
-            if self._armed.get(strategy_id) != stop:
+        for stop in [stop for pk, stop in wanted.items() if armed.get(pk) is not stop]:  # mostly none
+            if armed.get(stop.strategy_id) != stop:
                 try:
                     self._arm(stop)
                 except Exception:  # one stop's trouble must not keep the next one from being armed
-                    logger.exception("the stop of strategy %s could not be armed", strategy_id)
+                    logger.exception("the stop of strategy %s could not be armed", stop.strategy_id)
         self._hand_over()
 
     # --- prices that touch nothing --------------------------------------------------------

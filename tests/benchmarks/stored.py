@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import cycle
 from pathlib import Path
 
 from django.contrib.auth.models import User
@@ -16,14 +17,14 @@ from django.core.management import call_command
 
 from marketdata.clock import SystemClock
 from marketdata.models import BrokerAccount, Instrument, Subscription
-from strategies.arming import armed_stops
+from strategies.arming import ArmedReader
 from strategies.live.state import read_state
 from strategies.models import Strategy
 from strategies.monitor import StopLossMonitor
 from tests.benchmarks.figures import Row, plain_row
 from tests.benchmarks.plan import Plan
 
-INSTRUMENTS, STRATEGIES, LISTED = 3_000, 10_000, 120_000
+INSTRUMENTS, STRATEGIES, MANY, LISTED = 3_000, 10_000, 100_000, 120_000
 _HEADER = (
     "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,"
     "tick_size,lot_size,instrument_type,segment,exchange\n"
@@ -37,10 +38,14 @@ def measured(plan: Plan) -> Iterable[Row]:
     rounds = range(plan.rounds)
     note = f"{STRATEGIES:,} strategies on {INSTRUMENTS:,} instruments, SQLite"
     yield plain_row(
-        "stored", "reading and arming all stops", "CPU s", [_cpu_s(_arm) for _ in rounds], None, note
+        "stored",
+        "reading and arming all stops",
+        "CPU s",
+        [_cpu_s(lambda: _armed(STRATEGIES)) for _ in rounds],
+        None,
+        note,
     )
-    again = [_cpu_s(armed_stops) for _ in rounds]
-    yield plain_row("stored", "reading them again, as every two seconds", "CPU s", again, None, note)
+    yield _again(plan, STRATEGIES)
     page = [_cpu_s(lambda: read_state(user.pk, datetime.now(UTC))) for _ in rounds]
     note = f"{INSTRUMENTS:,} watched instruments and {STRATEGIES:,} strategies of one user"
     yield plain_row("stored", "snapshot of the page", "CPU s", page, None, note)
@@ -52,14 +57,27 @@ def measured(plan: Plan) -> Iterable[Row]:
         took = time.perf_counter() - began
     note = f"{count:,} rows of Kite's list into a database without them, SQLite"
     yield plain_row("stored", "import of an instrument list", "s", [took], None, note)
+    if not plan.is_quick:
+        _start(user, MANY - STRATEGIES)
+        yield _again(plan, MANY)
 
 
-def _arm() -> None:
+def _again(plan: Plan, count: int) -> Row:
+    """Every stop as every two seconds, most of the time: nothing has changed."""
+    reader, monitor = _armed(count)
+    found = [_cpu_s(lambda: monitor.reconcile(reader.read()[0])) * 1e9 / count for _ in range(plan.rounds)]
+    what = f"reading them again and comparing, as every two seconds, {count:,}"
+    return plain_row("stored", what, "ns/stop", found, None, f"CPU; {INSTRUMENTS:,} instruments, SQLite")
+
+
+def _armed(count: int) -> tuple[ArmedReader, StopLossMonitor]:
+    reader = ArmedReader()
     monitor = StopLossMonitor(lambda _: None, SystemClock(), later=lambda _, __: None)
-    stops, unarmed = armed_stops()
+    stops, unarmed = reader.read()
     monitor.reconcile(stops)
-    if unarmed or monitor.armed_count != STRATEGIES:
-        raise AssertionError(f"{monitor.armed_count} of {STRATEGIES} stops were armed")
+    if unarmed or monitor.armed_count != count:
+        raise AssertionError(f"{monitor.armed_count} of {count} stops were armed")
+    return reader, monitor
 
 
 def _cpu_s(work: Callable[[], object]) -> float:
@@ -70,27 +88,33 @@ def _cpu_s(work: Callable[[], object]) -> float:
 
 def _filled() -> User:
     user = User.objects.create_user("bench")
-    account = BrokerAccount.objects.create(user=user, broker="zerodha", name="bench", client_id="BE0001")
-    instruments = Instrument.objects.bulk_create(
+    BrokerAccount.objects.create(user=user, broker="zerodha", name="bench", client_id="BE0001")
+    Instrument.objects.bulk_create(
         Instrument(
             broker="zerodha", exchange="NSE", tradingsymbol=f"BENCH{number}", token=str(number << 8 | 1),
             instrument_type="EQ", lot_size=1, tick_size=Decimal("0.05"),
         )
         for number in range(1, INSTRUMENTS + 1)
     )  # fmt: skip
+    _start(user, STRATEGIES)
+    return user
+
+
+def _start(user: User, count: int) -> None:
+    account = BrokerAccount.objects.get(user=user)
+    instruments = Instrument.objects.filter(tradingsymbol__startswith="BENCH")
     strategies = Strategy.objects.bulk_create(
         Strategy(
-            user=user, account=account, instrument=instruments[number % INSTRUMENTS], name=f"s{number}",
-            status="active", position="BOUGHT", product="MIS", quantity=1, entry_price=Decimal(1500),
+            user=user, account=account, instrument=instrument, name=f"s{number}", status="active",
+            position="BOUGHT", product="MIS", quantity=1, entry_price=Decimal(1500),
             stop_loss=Decimal(1300), epoch=1,
         )
-        for number in range(STRATEGIES)
+        for number, instrument in zip(range(count), cycle(instruments))
     )  # fmt: skip
     Subscription.objects.bulk_create(
         Subscription(account=account, instrument=one.instrument, holder=f"strategy:{one.pk}")
         for one in strategies
     )
-    return user
 
 
 def _list(target: Path, count: int) -> Path:

@@ -15,7 +15,7 @@ from marketdata.domain.sessions import IST, Calendar
 from marketdata.importing import import_contracts
 from marketdata.lists import list_warnings
 from marketdata.models import Instrument, InstrumentList, Subscription
-from strategies.arming import armed_stops
+from strategies.arming import ArmedReader
 from strategies.contracts import ContractNews
 from strategies.models import Alert, Strategy
 from strategies.services import StrategyError, start_strategy
@@ -37,13 +37,13 @@ def strategy(account) -> Strategy:
 
 
 def reasons() -> list[str]:
-    return [row.reason for row in armed_stops()[1]]
+    return [row.reason for row in ArmedReader().read()[1]]
 
 
 def test_the_same_contract_under_a_new_token_stays_armed(strategy):
     import_contracts("zerodha", [replace(CALL, token="2002", lot_size=65)])
     assert not reasons()
-    assert [stop.strategy_id for stop in armed_stops()[0]] == [strategy.pk]
+    assert [stop.strategy_id for stop in ArmedReader().read()[0]] == [strategy.pk]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_name_that_stands_for_another_contract_is_not_armed(strategy, other):
     [reason] = reasons()
     assert "is another contract now" in reason
     assert "CE 2026-11-24 24500" in reason
-    assert not armed_stops()[0]
+    assert not ArmedReader().read()[0]
 
 
 def test_a_token_that_was_given_to_another_contract_is_not_armed(strategy):

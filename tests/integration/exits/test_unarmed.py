@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from django.db import OperationalError, connection
 
-from strategies.arming import armed_stops
+from strategies.arming import ArmedReader
 from strategies.models import Alert, Exit, Strategy
 from strategies.services import start_strategy
 from strategies.unarmed import UnarmedNews
@@ -15,7 +15,7 @@ from tests.fakes.clock import HandClock
 from tests.support.exits import ended, make, running, tick
 
 
-def poison(strategy: Strategy, column: str, value: str | int | None) -> None:
+def poison(strategy: Strategy, column: str, value: str | bytes | int | None) -> None:
     """Write what the services refuse, as a hand in the database can."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -34,6 +34,7 @@ BAD_ROWS = [
 ONLY_SQLITE_STORES = [
     ("stop_loss", "cheap", "its stop-loss cannot be read"),
     ("quantity", "ten", "its quantity is 'ten'"),
+    ("stop_loss", b"\x00", "its stop-loss cannot be read"),  # no digest can be made of it
 ]
 ONLY_POSTGRES_STORES = [("stop_loss", "NaN", "price NaN is not a finite number")]
 BAD_HERE = BAD_ROWS + (ONLY_SQLITE_STORES if connection.vendor == "sqlite" else ONLY_POSTGRES_STORES)
@@ -47,7 +48,7 @@ def bad(account, instruments) -> Strategy:
 @pytest.mark.parametrize(("column", "value", "reason"), BAD_HERE)
 def test_a_bad_row_is_left_out_with_its_reason(strategy, bad, column, value, reason):
     poison(bad, column, value)
-    stops, unarmed = armed_stops()
+    stops, unarmed = ArmedReader().read()
     assert [stop.strategy_id for stop in stops] == [strategy.pk]
     assert [(row.strategy_id, row.user_id, row.account_id) for row in unarmed] == [
         (bad.pk, bad.user_id, bad.account_id)
@@ -60,7 +61,7 @@ def test_its_owner_is_told_until_the_row_is_in_order(strategy, bad, column, valu
     news, before = UnarmedNews(HandClock()), Strategy.objects.values_list(column, flat=True).get(pk=bad.pk)
     poison(bad, column, value)
     for _ in range(2):
-        news.tell(armed_stops()[1])
+        news.tell(ArmedReader().read()[1])
     alert = Alert.objects.get()
     assert alert.user_id == bad.user_id
     assert (alert.urgency, alert.closed_at) == ("urgent", None)
@@ -68,14 +69,16 @@ def test_its_owner_is_told_until_the_row_is_in_order(strategy, bad, column, valu
     assert reason in alert.text
 
     poison(bad, column, str(before))
-    UnarmedNews(HandClock()).tell(armed_stops()[1])  # another process: it knows of the alert all the same
+    UnarmedNews(HandClock()).tell(
+        ArmedReader().read()[1]
+    )  # another process: it knows of the alert all the same
     alert.refresh_from_db()
     assert alert.closed_at is not None
 
 
 def test_what_another_process_told_of_its_users_stays(strategy, bad):
     poison(bad, "quantity", 0)
-    UnarmedNews(HandClock()).tell(armed_stops()[1], {bad.user_id})
+    UnarmedNews(HandClock()).tell(ArmedReader().read()[1], {bad.user_id})
     news = UnarmedNews(HandClock())
     news.tell([], {bad.user_id + 1})
     assert Alert.objects.get().closed_at is None
@@ -86,7 +89,7 @@ def test_what_another_process_told_of_its_users_stays(strategy, bad):
 def test_news_that_cannot_be_written_are_told_with_the_next_reading(bad, monkeypatch):
     news = UnarmedNews(HandClock())
     poison(bad, "quantity", 0)
-    unarmed = armed_stops()[1]
+    unarmed = ArmedReader().read()[1]
 
     def locked(*_: object, **__: object) -> None:
         raise OperationalError("database is locked")
@@ -101,7 +104,7 @@ def test_news_that_cannot_be_written_are_told_with_the_next_reading(bad, monkeyp
 
 def test_what_is_only_watched_is_not_a_bad_row(account, instruments):
     start_strategy(make(account, instruments["NSE:INFY"], position="NONE", quantity=0, stop_loss=None))
-    assert armed_stops() == ([], [])
+    assert ArmedReader().read() == ([], [])
 
 
 @pytest.mark.django_db(transaction=True)
