@@ -6,6 +6,7 @@ Reads commands from standard input, one a line, and answers each with one line o
     dhan INSTRUMENTS SEED                make packets, one a message
     check HITS SEED                      send one frame in which so many instruments fall through all their stops
     send SECONDS                         send what was made, over and over
+    repeat TIMES                         send all that was made so many times
     pace FRAMES_A_SECOND COUNT           send one by one, each a hit, at its intended moment
 """
 
@@ -159,6 +160,17 @@ class Generator:
                 await writer.drain()
             sent += len(block)
         return {"bytes": sent, "cpu_s": time.process_time() - cpu}
+
+    async def _on_repeat(self, times: str) -> dict[str, float]:
+        made, self._has_heartbeats = self._make(), False
+        await self._connected.wait()
+        writer = self._writer
+        assert writer is not None
+        for _ in range(int(times)):
+            for block in made:
+                writer.write(block)
+                await writer.drain()
+        return {"repeated": int(times)}
 
     async def _on_pace(self, rate: str, count: str) -> dict[str, float]:
         """Send frames of 100 at their moments; the first packet's price names the moment to whoever measures."""

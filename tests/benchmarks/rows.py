@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.benchmarks import fanout, inside, redis_calls, scaling, stored, wire
+from tests.benchmarks import fanout, inside, receiving, redis_calls, scaling, stored, wire
 from tests.benchmarks.figures import Row
 from tests.benchmarks.plan import Plan
 
@@ -18,6 +18,7 @@ MEASURES: Mapping[str, Callable[[Plan], Iterable[Row]]] = {
     "kite-3000": wire.kite_large,
     "kite-100": wire.kite_small,
     "dhan": wire.dhan,
+    "transport": receiving.received,
     "decision": wire.decision,
     "fanout": fanout.fan_out,
     "stored": stored.measured,
