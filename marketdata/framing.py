@@ -12,8 +12,9 @@ from struct import Struct
 
 Message = bytes | str
 
-AT_ONCE = 1 << 16
-"""Bytes that are taken from a socket before what they hold is handed on; more only of a longer message."""
+AT_ONCE = 1 << 18
+"""Bytes that are taken from a socket before what they hold is handed on; more only of a longer message.
+As many as asyncio itself takes: with fewer, small packets are judged in smaller lots, and each costs more."""
 _WHOLE_BINARY = 0x82
 """The first byte: final, no reserved bit, binary."""
 _FINAL, _CONTROL, _MASKED = 0x80, 0x08, 0x80

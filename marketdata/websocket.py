@@ -33,7 +33,7 @@ class ConnectionEnded(Exception):
 class WebSocket(asyncio.BufferedProtocol):
     """One connection. Messages wait here, in order, until they are taken, those before the end too.
 
-    What one read brought comes on top of ``queued``: up to 64 KiB, or one longer message.
+    What one read brought comes on top of ``queued``: up to ``AT_ONCE`` bytes, or one longer message.
 
     Attributes:
         heard_at: When the last message came, or this was made: ``clock.monotonic``.
@@ -83,7 +83,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
         Raises:
             OSError: Not reached, or not trusted.
-            ConnectionEnded: No end of the answer's head in 64 KiB.
+            ConnectionEnded: The head of the answer does not end.
             WebSocketException: No WebSocket there; ``InvalidStatus`` has the HTTP status. Texts may hold the URL.
             ValueError: Not a host's name.
 
