@@ -7,11 +7,12 @@ is open, its own among them. Whatever is missing is the reason.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, When
 
 from marketdata.domain.sessions import Calendar, Phase
 from marketdata.evidence import has_ticked, is_connected, is_reported, is_ticking
@@ -20,6 +21,20 @@ from marketdata.models import BrokerAccount, Listener, Subscription
 from marketdata.subscriptions import STRATEGY
 from strategies.domain.exits import ExitState
 from strategies.models import Exit, Strategy
+
+_LARGEST = 2**31 - 1
+"""No quantity or price is above it. For a database, what is no number at all is."""
+
+_NAMED = 500
+"""How many unseen instruments are told to the database; accounts with more are judged row by row."""
+
+_IS_WHOLE = Q(
+    position__in=(Strategy.Position.BOUGHT, Strategy.Position.SOLD),
+    quantity__gt=0,
+    quantity__lte=_LARGEST,
+    stop_loss__gt=0,
+    stop_loss__lte=_LARGEST,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +58,13 @@ class Protection:
 
 def protection(user_id: int | None, now: datetime, calendar: Calendar) -> Protection:
     """Judge every armed stop and every open exit of a user, or of everybody. Blocks."""
-    armed = list(_armed(user_id))
-    found = [(row.pk, why_unprotected(row, now, calendar)) for row in armed]
+    armed = _armed(user_id)
+    doubtful = list(_doubtful(armed, now))
+    found = [(row.pk, why_unprotected(row, now, calendar)) for row in doubtful]
     missing = [Unprotected(pk, reason) for pk, reason in found if reason]
     stuck = [Unprotected(row.strategy_id, _why_stuck(row)) for row in _needing_help(user_id)]
-    return Protection(len(armed), len(armed) - len(missing), (*missing, *stuck))
+    count = max(armed.count(), len(doubtful))  # some may have ended in between
+    return Protection(count, count - len(missing), (*missing, *stuck))
 
 
 def is_held() -> Exists:
@@ -60,10 +77,36 @@ def is_held() -> Exists:
 
 def _armed(user_id: int | None) -> QuerySet[Strategy]:
     rows = Strategy.objects.filter(status=Strategy.Status.ACTIVE).exclude(position=Strategy.Position.NONE)
-    # Prefetched, an account is one object for all its strategies, and its credentials are decrypted once.
-    rows = rows.select_related("instrument").prefetch_related("account__listener")
-    rows = rows.annotate(is_held=is_held())
     return rows if user_id is None else rows.filter(user_id=user_id)
+
+
+def _doubtful(armed: QuerySet[Strategy], now: datetime) -> QuerySet[Strategy]:
+    """Return the rows that ``why_unprotected`` has to judge: all but those that the database sees lack nothing."""
+    accounts = BrokerAccount.objects.filter(pk__in=armed.values("account")).select_related("listener")
+    is_seen = _is_seen(account for account in accounts if _is_well(account, now))
+    is_plain = _IS_WHOLE & Q(is_held=True) & ~Q(instrument__token="") & is_seen
+    rows = armed.annotate(is_held=is_held()).annotate(is_plain=Case(When(is_plain, then=True), default=False))
+    # Prefetched, an account is one object for all its strategies, and its credentials are decrypted once.
+    return rows.filter(is_plain=False).select_related("instrument").prefetch_related("account__listener")
+
+
+def _is_seen(accounts: Iterable[BrokerAccount]) -> Q:
+    """Return what holds for instruments of these accounts that their feeds see; a query has room for some names only."""
+    seeing: list[int] = []
+    dark, room = Q(), _NAMED
+    for account in accounts:
+        names = [symbol.partition(":")[2] for symbol in account.listener.unseen]
+        if len(names) <= room:
+            room -= len(names)
+            seeing.append(account.pk)
+            dark |= Q(account=account, instrument__tradingsymbol__in=names) if names else Q()
+    return Q(account__in=seeing) & ~dark if dark else Q(account__in=seeing)
+
+
+def _is_well(account: BrokerAccount, now: datetime) -> bool:
+    """Tell whether an account and its listener leave nothing to be asked for, whatever the hour."""
+    listener: Listener | None = getattr(account, "listener", None)
+    return _is_to_run(account) and is_ticking(listener, now) and not _needs_login(account, listener, now)
 
 
 def _needing_help(user_id: int | None) -> QuerySet[Exit]:
@@ -83,7 +126,7 @@ def why_unprotected(strategy: Strategy, now: datetime, calendar: Calendar) -> st
     is_open = calendar.phase(instrument.exchange, now.timestamp())[0] is Phase.OPEN
     reasons = (
         (strategy.position not in ("BOUGHT", "SOLD"), f"its position {strategy.position!r} is unknown"),
-        (not strategy.quantity, "it has no quantity"),
+        (not _is_above_zero(strategy.quantity), "it has no quantity"),
         (strategy.stop_loss is None or strategy.stop_loss <= 0, "it has no stop"),
         (not _is_to_run(account), f"the listener of {account} is stopped"),
         (not is_reported(listener, now), "the listeners are not running"),
@@ -101,6 +144,10 @@ def why_unprotected(strategy: Strategy, now: datetime, calendar: Calendar) -> st
         (is_open and bool(unseen), f"{instrument}: {unseen}"),
     )
     return next((reason for is_missing, reason in reasons if is_missing), "")
+
+
+def _is_above_zero(quantity: object) -> bool:
+    return isinstance(quantity, int) and quantity > 0
 
 
 def _is_to_run(account: BrokerAccount) -> bool:
