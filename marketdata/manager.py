@@ -23,7 +23,7 @@ from marketdata.feeds import AccountFeed, FeedHooks, FeedReport, Pipeline, stop_
 from marketdata.ports import BrokerConfig
 from marketdata.processor import get_tick_processor
 from marketdata.singletons import Singleton
-from marketdata.wanted import Wanted, WantedFeed, read_tokens, read_wanted
+from marketdata.wanted import Wanted, WantedFeed, WantedReader, read_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ class ListenerManager:
         self._hooks: FeedHooks = hooks or NoHooks()
         self._database = database or DatabaseThread("listener-manager")
         self._clock = clock or SystemClock()
+        self._reader = WantedReader()
         self._feeds: dict[int, AccountFeed] = {}
         self._refused: set[int] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -172,7 +173,7 @@ class ListenerManager:
 
     async def reconcile(self) -> None:
         """Read what is wanted once and set every feed on its way there."""
-        wanted = await self._database.run(read_wanted)
+        wanted = await self._database.run(self._reader.read)
         self._apply(wanted.of(self._owned()))  # asked last: users may have been lost during the reading
 
     def _apply(self, wanted: Wanted) -> None:

@@ -13,15 +13,39 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F
 
 from marketdata.accounts import broker_config
+from marketdata.digests import UNKNOWN, digests
 from marketdata.domain.errors import UnknownInstrument
 from marketdata.domain.instruments import canonical
 from marketdata.domain.sessions import Calendar, Hours
 from marketdata.domain.ticks import FeedMode
 from marketdata.models import BrokerAccount, Instrument, MarketDay, Subscription
 from marketdata.ports import BrokerConfig
-from marketdata.subscriptions import STRATEGY
+from marketdata.subscriptions import STRATEGY, SubscriptionRows
 
 logger = logging.getLogger(__name__)
+
+
+ROUND = 60
+"""With so many readings, in two minutes, everything is read again, changed or not."""
+
+_COLUMNS = (
+    "holder",
+    "instrument__exchange",
+    "instrument__tradingsymbol",
+    "instrument__token",
+    "instrument__tick_size",
+)
+
+
+class _Carried(NamedTuple):
+    """What a feed carries, by symbol: see ``WantedFeed``."""
+
+    modes: dict[str, FeedMode]
+    tokens: dict[str, str]
+    tick_sizes: dict[str, Decimal]
+
+
+_NOTHING = _Carried({}, {}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +108,43 @@ class FeedTokens:
         return self._tick_sizes.get(symbol)
 
 
-def read_wanted() -> Wanted:
-    """Read what is wanted, in three queries. Blocks."""
-    accounts = BrokerAccount.objects.filter(desired_state=BrokerAccount.DesiredState.RUNNING)
-    held = _held()
-    feeds = {account.pk: _feed(account, held[account.pk]) for account in _readable(accounts)}
-    owners = BrokerAccount.objects.values_list("user_id", flat=True).distinct()
-    return Wanted(feeds, frozenset(owners))
+class WantedReader:
+    """Reads what is wanted, again and again; what an account's feed carries only when it has changed. Blocks.
+
+    The database tells a digest of each account's subscriptions before their rows are read, so that
+    what changes in between has another digest the next time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[bytes, _Carried]] = {}
+        self._turn = 0
+
+    def read(self) -> Wanted:
+        """Read what is wanted now. Where nothing has changed the mappings are the same objects as before."""
+        accounts = BrokerAccount.objects.filter(desired_state=BrokerAccount.DesiredState.RUNNING)
+        carried = self._carried()
+        feeds = {
+            account.pk: _feed(account, carried.get(account.pk, _NOTHING)) for account in _readable(accounts)
+        }
+        owners = BrokerAccount.objects.values_list("user_id", flat=True).distinct()
+        return Wanted(feeds, frozenset(owners))
+
+    def _carried(self) -> dict[int, _Carried]:
+        # An instrument of another broker's list has another broker's token.
+        rows = Subscription.objects.filter(
+            account__desired_state=BrokerAccount.DesiredState.RUNNING, instrument__broker=F("account__broker")
+        ).exclude(instrument__token="")  # listed no longer
+        self._turn += 1
+        known = self._known if self._turn % ROUND else {}
+        found = digests(rows, F("account_id"), ("id", *_COLUMNS))
+        same = {
+            pk: known[pk]
+            for pk, digest in found.items()
+            if digest != UNKNOWN and pk in known and known[pk][0] == digest
+        }
+        changed = _read(rows.filter(account__in=found.keys() - same.keys()))
+        self._known = same | {pk: (found[pk], held) for pk, held in changed.items() if pk in found}
+        return {pk: carried for pk, (_, carried) in self._known.items()}
 
 
 def read_tokens(broker: str, symbols: Collection[str]) -> dict[str, str]:
@@ -122,47 +176,20 @@ def _hours(day: MarketDay) -> Hours | None:
     return Hours(day.opens_at, day.closes_at)
 
 
-class _Held(NamedTuple):
-    token: str
-    tick_size: Decimal
-    mode: FeedMode
-
-
-def _held() -> dict[int, dict[str, _Held]]:
-    # An instrument of another broker's list has another broker's token.
-    rows = (
-        Subscription.objects.filter(
-            account__desired_state=BrokerAccount.DesiredState.RUNNING, instrument__broker=F("account__broker")
-        )
-        .exclude(instrument__token="")  # listed no longer
-        .values_list(
-            "account_id",
-            "holder",
-            "instrument__exchange",
-            "instrument__tradingsymbol",
-            "instrument__token",
-            "instrument__tick_size",
-        )
-    )
-    held: dict[int, dict[str, _Held]] = defaultdict(dict)
-    for account_id, holder, exchange, name, token, tick_size in rows:
-        symbol = canonical(exchange, name)
+def _read(rows: SubscriptionRows) -> dict[int, _Carried]:
+    found: dict[int, _Carried] = defaultdict(lambda: _Carried({}, {}, {}))
+    for account_id, holder, exchange, name, token, tick_size in rows.values_list("account_id", *_COLUMNS):
+        its, symbol = found[account_id], canonical(exchange, name)
+        its.tokens[symbol], its.tick_sizes[symbol] = token, tick_size
         if holder.startswith(STRATEGY):
-            held[account_id][symbol] = _Held(token, tick_size, FeedMode.FULL)
+            its.modes[symbol] = FeedMode.FULL
         else:
-            held[account_id].setdefault(symbol, _Held(token, tick_size, FeedMode.LTP))
-    return held
+            its.modes.setdefault(symbol, FeedMode.LTP)
+    return found
 
 
-def _feed(account: BrokerAccount, held: Mapping[str, _Held]) -> WantedFeed:
-    return WantedFeed(
-        user_id=account.user_id,
-        config=broker_config(account),
-        generation=account.generation,
-        modes={symbol: its.mode for symbol, its in held.items()},
-        tokens={symbol: its.token for symbol, its in held.items()},
-        tick_sizes={symbol: its.tick_size for symbol, its in held.items()},
-    )
+def _feed(account: BrokerAccount, carried: _Carried) -> WantedFeed:
+    return WantedFeed(account.user_id, broker_config(account), account.generation, *carried)
 
 
 def _readable(accounts: Iterable[BrokerAccount]) -> list[BrokerAccount]:

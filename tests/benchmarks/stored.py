@@ -16,11 +16,14 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from marketdata.clock import SystemClock
-from marketdata.models import BrokerAccount, Instrument, Subscription
+from marketdata.domain.sessions import Calendar
+from marketdata.models import BrokerAccount, Instrument, Listener, Subscription
+from marketdata.wanted import WantedReader
 from strategies.arming import ArmedReader
 from strategies.live.state import read_state
 from strategies.models import Strategy
 from strategies.monitor import StopLossMonitor
+from strategies.protection import protection
 from tests.benchmarks.figures import Row, plain_row
 from tests.benchmarks.plan import Plan
 
@@ -45,7 +48,7 @@ def measured(plan: Plan) -> Iterable[Row]:
         None,
         note,
     )
-    yield _again(plan, STRATEGIES)
+    yield from _again(plan, STRATEGIES)
     page = [_cpu_s(lambda: read_state(user.pk, datetime.now(UTC))) for _ in rounds]
     note = f"{INSTRUMENTS:,} watched instruments and {STRATEGIES:,} strategies of one user"
     yield plain_row("stored", "snapshot of the page", "CPU s", page, None, note)
@@ -59,15 +62,30 @@ def measured(plan: Plan) -> Iterable[Row]:
     yield plain_row("stored", "import of an instrument list", "s", [took], None, note)
     if not plan.is_quick:
         _start(user, MANY - STRATEGIES)
-        yield _again(plan, MANY)
+        yield from _again(plan, MANY)
 
 
-def _again(plan: Plan, count: int) -> Row:
-    """Every stop as every two seconds, most of the time: nothing has changed."""
+def _again(plan: Plan, count: int) -> Iterable[Row]:
+    """What is asked of the database every few seconds, most of the time: nothing has changed, all is well."""
     reader, monitor = _armed(count)
-    found = [_cpu_s(lambda: monitor.reconcile(reader.read()[0])) * 1e9 / count for _ in range(plan.rounds)]
-    what = f"reading them again and comparing, as every two seconds, {count:,}"
-    return plain_row("stored", what, "ns/stop", found, None, f"CPU; {INSTRUMENTS:,} instruments, SQLite")
+    wanted, now = WantedReader(), datetime.now(UTC)
+    wanted.read()
+    Listener.objects.update(reported_at=now, last_tick_at=now)
+    works: dict[str, Callable[[], object]] = {
+        "reading stops again and comparing, every 2 s": lambda: monitor.reconcile(reader.read()[0]),
+        "reading again what feeds carry, every 2 s": wanted.read,
+        "looking which stops are protected, every 5 s": lambda: _all_protected(now, count),
+    }
+    note = f"CPU; {count:,} strategies on {INSTRUMENTS:,} instruments of one account, SQLite"
+    for what, work in works.items():
+        found = [_cpu_s(work) * 1e9 / count for _ in range(plan.rounds)]
+        yield plain_row("stored", f"{what}, {count:,}", "ns/stop", found, None, note)
+
+
+def _all_protected(now: datetime, count: int) -> None:
+    found = protection(None, now, Calendar(always=True))
+    if found.protected != count:
+        raise AssertionError(f"{found.protected} of {count} stops are protected")
 
 
 def _armed(count: int) -> tuple[ArmedReader, StopLossMonitor]:
@@ -88,7 +106,10 @@ def _cpu_s(work: Callable[[], object]) -> float:
 
 def _filled() -> User:
     user = User.objects.create_user("bench")
-    BrokerAccount.objects.create(user=user, broker="zerodha", name="bench", client_id="BE0001")
+    account = BrokerAccount.objects.create(
+        user=user, broker="zerodha", client_id="BE0001", access_token="token", desired_state="running"
+    )
+    Listener.objects.create(account=account, state=Listener.State.CONNECTED)
     Instrument.objects.bulk_create(
         Instrument(
             broker="zerodha", exchange="NSE", tradingsymbol=f"BENCH{number}", token=str(number << 8 | 1),

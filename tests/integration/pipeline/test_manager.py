@@ -429,13 +429,13 @@ async def test_a_database_in_trouble_leaves_feeds_as_they_are(
     monkeypatch.setattr("marketdata.manager.RECONCILE_S", 0.01)
     looks: list[None] = []
 
-    def fail() -> None:
+    def fail(_: object) -> None:
         looks.append(None)
         raise RuntimeError("no database")
 
     async with reconciling(manager):
         listener = await only_listener()
-        monkeypatch.setattr("marketdata.manager.read_wanted", fail)
+        monkeypatch.setattr("marketdata.manager.WantedReader.read", fail)
         await eventually_async(lambda: len(looks) > 2)
         assert listener.is_connected
     assert not listener.is_connected

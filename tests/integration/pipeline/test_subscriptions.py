@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, time
+from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
@@ -20,7 +21,7 @@ from marketdata.subscriptions import (
     strategy_holder,
     watch_holder,
 )
-from marketdata.wanted import read_calendar, read_tokens, read_wanted
+from marketdata.wanted import WantedReader, read_calendar, read_tokens
 from tests.support.valkey import PrivateValkey
 from tests.support.waiting import eventually
 
@@ -169,18 +170,18 @@ class TestWanted:
         manager.hold("watch:1", account.pk, instruments[INFY].pk)
         manager.hold("watch:1", account.pk, instruments[SBIN].pk)
         manager.on_strategy_started(5, account.pk, instruments[SBIN].pk)
-        feed = read_wanted().feeds[account.pk]
+        feed = WantedReader().read().feeds[account.pk]
         assert feed.modes == {INFY: FeedMode.LTP, SBIN: FeedMode.FULL}
         assert feed.tokens == {INFY: "408065", SBIN: "779521"}
         assert feed.user_id == account.user_id
         assert feed.config.access_token.reveal() == "demotoken"
 
     def test_a_running_account_with_nothing_to_watch_wants_nothing(self, account: BrokerAccount) -> None:
-        assert read_wanted().feeds[account.pk].modes == {}
+        assert WantedReader().read().feeds[account.pk].modes == {}
 
     def test_a_stopped_account_is_not_wanted_but_its_owner_is_known(self, account: BrokerAccount) -> None:
         BrokerAccount.objects.update(desired_state="stopped")
-        wanted = read_wanted()
+        wanted = WantedReader().read()
         assert wanted.feeds == {}
         assert wanted.owners == {account.user_id}
 
@@ -189,14 +190,14 @@ class TestWanted:
     ) -> None:
         manager.on_strategy_started(1, account.pk, instruments[INFY].pk)
         Instrument.objects.filter(pk=instruments[INFY].pk).update(token="")
-        assert read_wanted().feeds[account.pk].modes == {}
+        assert WantedReader().read().feeds[account.pk].modes == {}
 
     def test_another_brokers_token_is_never_used(
         self, manager: SubscriptionManager, account: BrokerAccount
     ) -> None:
         foreign = Instrument.objects.create(broker="dhan", exchange="NSE", tradingsymbol="INFY", token="1594")
         manager.on_strategy_started(1, account.pk, foreign.pk)
-        assert read_wanted().feeds[account.pk].modes == {}
+        assert WantedReader().read().feeds[account.pk].modes == {}
 
     def test_credentials_that_cannot_be_read_stop_only_their_own_account(
         self, account: BrokerAccount, user: User, settings: Settings
@@ -206,7 +207,38 @@ class TestWanted:
         lost.access_token = "written with a key that is gone"
         lost.save()
         settings.CREDENTIAL_KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMDAwMDAwMDA="]
-        assert set(read_wanted().feeds) == {account.pk}
+        assert set(WantedReader().read().feeds) == {account.pk}
+
+    def test_what_has_not_changed_is_the_same_and_each_change_is_seen(
+        self, manager: SubscriptionManager, account: BrokerAccount, instruments: Instruments
+    ) -> None:
+        reader = WantedReader()
+        other = BrokerAccount.objects.create(
+            user=account.user, broker="zerodha", client_id="AB0002", desired_state="running"
+        )
+        manager.hold("watch:1", other.pk, instruments[SBIN].pk)
+        infy = Instrument.objects.filter(pk=instruments[INFY].pk)
+        changes: list[Callable[[], object]] = [
+            lambda: manager.hold("watch:1", account.pk, instruments[INFY].pk),
+            lambda: manager.on_strategy_started(1, account.pk, instruments[INFY].pk),
+            lambda: manager.on_strategy_stopped(1),
+            lambda: infy.update(token="7"),
+            lambda: infy.update(tick_size=Decimal("0.01")),
+            lambda: infy.update(tradingsymbol="INFOSYS"),
+            lambda: infy.update(broker="dhan"),
+            lambda: manager.hold("watch:1", account.pk, instruments[SBIN].pk),
+            lambda: BrokerAccount.objects.filter(pk=account.pk).update(desired_state="stopped"),
+            lambda: BrokerAccount.objects.filter(pk=account.pk).update(desired_state="running", generation=4),
+            lambda: manager.release("watch:1", account.pk, instruments[SBIN].pk),
+        ]
+        before = reader.read()
+        for change in changes:
+            change()
+            after = reader.read()
+            assert after == WantedReader().read()
+            assert after != before
+            assert after.feeds[other.pk].modes is before.feeds[other.pk].modes
+            before = after
 
     def test_a_symbol_without_token_is_named(self, instruments: Instruments) -> None:
         assert read_tokens("zerodha", [INFY]) == {INFY: "408065"}
