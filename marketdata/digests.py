@@ -17,8 +17,6 @@ UNKNOWN = b""
 
 _SIZE = 16
 
-Key = Any
-
 
 class _Written(Aggregate):
     """A group of rows, written out; the first column puts them in order.
@@ -37,13 +35,12 @@ class _Written(Aggregate):
         return self.as_sql(compiler, connection, template=template)
 
 
-def digests(rows: QuerySet[Model], group: Combinable, columns: Sequence[str]) -> dict[Key, bytes]:
+def digests(rows: QuerySet[Model], group: Combinable, columns: Sequence[str]) -> dict[Any, bytes]:
     """Return a digest of each group of rows over these columns: with the same one, they are the same. Blocks."""
     grouped = rows.order_by().annotate(group=group).values("group")
     try:
         written = grouped.annotate(written=_Written(*columns)).values_list("group", "written")
         return {key: blake2b(text.encode(), digest_size=_SIZE).digest() for key, text in written}
-    except (
-        DatabaseError
-    ):  # SQLite's text of a column that holds bytes; what is really wrong is met again here
+    except DatabaseError:
+        # SQLite writes out no column that holds bytes. Where something else is wrong this raises again.
         return {row["group"]: UNKNOWN for row in grouped.distinct()}
