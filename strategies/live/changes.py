@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from strategies.live.prices import Known
 from strategies.live.state import Row, State
 
 
-def snapshot(state: State, prices: Mapping[str, Known]) -> dict[str, Any]:
-    """Return everything, with the last known price and its time beside each instrument."""
+def snapshot(state: State, prices: Mapping[str, Known]) -> dict[str, Iterable[Row]]:
+    """Return all rows, with the last known price and its time beside each instrument; long lists last."""
     return {
-        "strategies": [_priced(row, prices) for row in state.strategies],
-        "watch": [_priced(row, prices) for row in state.watch],
         "exits": state.exits,
         "listeners": state.listeners,
         "events": state.events,
         "alerts": state.alerts,
-        "score": state.score,
+        "strategies": (_priced(row, prices) for row in state.strategies),
+        "watch": (_priced(row, prices) for row in state.watch),
     }
 
 

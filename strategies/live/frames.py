@@ -29,5 +29,9 @@ def frame(kind: str, at: int, **fields: Any) -> Frame:
         fields: Whatever else it holds.
 
     """
-    body = json.dumps({"at": at, **fields}, separators=(",", ":"))
+    return written(kind, json.dumps({"at": at, **fields}, separators=(",", ":")))
+
+
+def written(kind: str, body: str) -> Frame:
+    """Return a message whose other fields are already one encoded object, and not an empty one."""
     return Frame(kind, f'{{"type":{json.dumps(kind)},"seq":', f",{body[1:]}")

@@ -25,8 +25,9 @@ from strategies.live.board import PriceBoard
 from strategies.live.changes import changed_rows, is_same_set, new_events, snapshot
 from strategies.live.frames import Frame, frame
 from strategies.live.outbox import Counters
+from strategies.live.parts import in_parts
 from strategies.live.prices import Known, read_prices
-from strategies.live.state import State
+from strategies.live.state import Row, State
 from strategies.live.writer import PageWriter
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ HEARTBEAT_EVERY_S = 1.0
 CHECK_EVERY_S = 3.0
 LOOKS_APART_S = 0.1
 LAYER_WITHIN_S = 5.0
+ROWS_ONE_BY_ONE = 100
+"""Of more changed rows at once a snapshot tells; a page takes it sooner than so many messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +232,10 @@ class Room:
         # Who asks while it is read may ask for what came after: the next look is theirs.
         waiting = self._waiting(now)
         before, self._state = self._state, await self._read()
-        self._tell_rows(before)
-        if not is_same_set(before, self._state):
+        rows = changed_rows(before, self._state)
+        is_much = len(rows) > ROWS_ONE_BY_ONE
+        self._tell_news([] if is_much else rows, new_events(before, self._state))
+        if is_much or not is_same_set(before, self._state):
             for guest in self._guests:
                 guest.writer.want_snapshot()
             waiting = self._waiting(now)
@@ -240,19 +245,28 @@ class Room:
     def _waiting(self, now: float) -> list[PageWriter]:
         return [guest.writer for guest in self._guests if guest.writer.awaits_snapshot(now)]
 
-    def _tell_rows(self, before: State) -> None:
-        for kind, row in changed_rows(before, self._state):
+    def _tell_news(self, rows: list[tuple[str, Row]], events: list[Row]) -> None:
+        for kind, row in rows:
             self._tell(self._frame(kind, row=row))
-        for event in new_events(before, self._state):
+        for event in events:
             kind = "listener" if event["strategy"] is None else "strategy"
             self._tell(self._frame(kind, event=event))
 
     async def _begin_again(self, writers: list[PageWriter], now: float) -> None:
-        number = self.board.number  # what comes while prices are read is told after the snapshot
-        prices = await self._prices()
-        everything = self._frame("snapshot", **snapshot(self._state, prices))
         for writer in writers:
-            writer.begin_again(everything, number, now)
+            writer.promise_snapshot(now)
+        number = self.board.number  # what comes while it is made is told after the snapshot
+        everything = await self._snapshot()
+        for writer in writers:
+            writer.begin_again(everything, number)
+
+    async def _snapshot(self) -> list[Frame]:
+        rows = snapshot(self._state, await self._prices())
+        parts = []
+        for part in in_parts(self._now_ms(), rows, score=self._state.score):
+            parts.append(part)
+            await asyncio.sleep(0)  # a part takes some milliseconds: prices go on between
+        return parts
 
     async def _prices(self) -> dict[str, Known]:
         """Return the latest prices: those shown last, or what the cache holds where that is younger."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from marketdata.domain.clock import Clock
 from strategies.live.board import PriceBoard
@@ -74,12 +74,23 @@ class PageWriter:
         """Have this page alone told something."""
         self.tell(frame(kind, int(self._clock.time() * 1000), body=body))
 
-    def begin_again(self, snapshot: Frame, number: int, now: float) -> None:
-        """Give it everything; ``number`` is the board's as of which the snapshot's prices are."""
+    def promise_snapshot(self, now: float) -> None:
+        """Note that one is being made; what is wanted from now on is another."""
         self._is_snapshot_wanted, self._snapshot_due = False, now + SNAPSHOT_EVERY_S
+
+    def begin_again(self, snapshot: Sequence[Frame], number: int) -> None:
+        """Give it everything; ``number`` is the board's as of which the snapshot's prices are.
+
+        Args:
+            snapshot: Its parts. Nothing comes between them.
+            number: What the page has seen of the prices then.
+
+        """
         self._seen = number
-        # What came in while its first snapshot was read comes after it.
-        (self._queue.append if self.has_begun else self._queue.appendleft)(snapshot)
+        if self.has_begun:
+            self._queue.extend(snapshot)
+        else:  # what came in while its first snapshot was read comes after it
+            self._queue.extendleft(reversed(snapshot))
         self.has_begun = True
         self._wake.set()
 
@@ -153,7 +164,6 @@ class PageWriter:
         if self._credit.is_used_up:
             self._credit.blocked(self._clock.monotonic())
             return None
-        message = self._board.since(self._seen)
-        self._seen = self._board.number
+        message, self._seen = self._board.since(self._seen)
         self._credit.sent(self._seq + 1)
         return message

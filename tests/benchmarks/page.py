@@ -40,6 +40,7 @@ from django.template.loader import render_to_string  # noqa: E402
 from django.test import RequestFactory  # noqa: E402
 from playwright.async_api import CDPSession, expect  # noqa: E402
 
+from strategies.live.parts import in_parts  # noqa: E402
 from strategies.live.state import State  # noqa: E402
 from strategies.live.views import page_context  # noqa: E402
 from strategies.templatetags import firstrun  # noqa: E402
@@ -158,11 +159,11 @@ class Site:
         return ws
 
     async def _tell(self, ws: web.WebSocketResponse) -> None:
-        seq = 1
         rows = [{**row, "ltp": "1450.00", "ltp_at": _now()} for row in self.state.strategies]
         empty: dict[str, list[Any]] = {"watch": [], "exits": [], "events": [], "alerts": []}
-        snapshot = {"strategies": rows, **empty, "listeners": self.state.listeners, "score": self.state.score}
-        await _send(ws, "snapshot", seq, **snapshot)
+        lists = {"strategies": rows, **empty, "listeners": self.state.listeners}
+        for seq, part in enumerate(in_parts(_now(), lists, score=self.state.score), start=1):
+            await ws.send_str(part.numbered(seq))
         due = time.monotonic()
         while not ws.closed:
             seq += 1

@@ -42,7 +42,7 @@ class Viewer:
             text = str(message)
             if '"prices"' in text[:20]:
                 await self._take(text)
-            elif self._is_deep and text.startswith('{"type":"snapshot"'):
+            elif self._is_deep and text.startswith(('{"type":"snapshot"', '{"type":"part"')):
                 self._take_snapshot(json.loads(text))
 
     async def _take(self, text: str) -> None:
@@ -58,7 +58,7 @@ class Viewer:
             self.prices.update((symbol, price) for symbol, price, _ in rows)
 
     def _take_snapshot(self, message: dict[str, Any]) -> None:
-        self.prices.update((row["symbol"], row["ltp"]) for row in message["watch"] if row["ltp"])
+        self.prices.update((row["symbol"], row["ltp"]) for row in message.get("watch", ()) if row["ltp"])
 
 
 @asynccontextmanager

@@ -172,6 +172,51 @@ async def test_instruments_are_found_as_one_types_and_watched_with_the_keyboard_
         assert guest.complaints == []
 
 
+HALVES = """async (root) => {
+  const { Parts } = await import(`${root}/static/live/parts.js`);
+  const first = { type: "snapshot", more: true, score: 1, strategies: [1], watch: [] };
+  const part = (n, more) => ({ type: "part", more, strategies: [n], watch: [n] });
+  const told = (messages, lost = () => false) => {
+    const parts = new Parts();
+    return messages.map((message, at) => (lost(at) && parts.forget(), parts.take(message)));
+  };
+  return {
+    whole: told([first, part(2, true), part(3, false), { type: "prices" }]),
+    interrupted: told([first, { type: "alert" }, part(2, false)]),
+    begun_anew: told([first, first, part(2, false)]),
+    lost: told([first, part(3, false), { type: "alert" }], (at) => at === 1),
+  };
+}"""
+
+
+async def test_a_page_of_thousands_is_shown_when_all_of_it_is_there_and_never_half(
+    user: User, account: BrokerAccount, strategy: Strategy, web: Web
+) -> None:
+    many = [
+        Strategy(
+            user=user, account=account, instrument=strategy.instrument, name=f"Strategy {n}", status="active",
+            position="BOUGHT", quantity=10, entry_price=Decimal(1500), stop_loss=Decimal(1490), epoch=1,
+        )
+        for n in range(999)
+    ]  # fmt: skip
+    await sync_to_async(Strategy.objects.bulk_create)(many)
+    async with browser() as chromium, visitor(chromium, web.root) as guest:
+        await guest.log_in(user.username, PASSWORD)
+        await expect(guest.page.locator("[data-list=strategies] [data-id]")).to_have_count(
+            1_000, timeout=10_000
+        )
+        await expect(guest.page.locator("#score")).to_contain_text("of 1000 stops armed and watched")
+        found = await guest.page.evaluate(HALVES, web.root)
+        assert guest.complaints == []
+    joined = {"type": "snapshot", "more": False, "score": 1}
+    assert found == {
+        "whole": [None, None, {**joined, "strategies": [1, 2, 3], "watch": [2, 3]}, {"type": "prices"}],
+        "interrupted": [None, {"type": "alert"}, None],
+        "begun_anew": [None, None, {**joined, "strategies": [1, 2], "watch": [2]}],
+        "lost": [None, None, {"type": "alert"}],
+    }
+
+
 async def test_exiting_by_hand_asks_first(user: User, strategy: Strategy, web: Web) -> None:
     async with browser() as chromium, visitor(chromium, web.root) as guest:
         await guest.log_in(user.username, PASSWORD)

@@ -14,6 +14,7 @@ from django.contrib.sessions.models import Session
 from marketdata.models import BrokerAccount, Instrument, Subscription
 from strategies import services
 from strategies.live.consumers import LiveConsumer
+from strategies.live.room import ROWS_ONE_BY_ONE
 from strategies.models import Strategy
 from tests.support.live import LivePage, ManualClock, send_news, send_prices, session_cookie
 
@@ -167,6 +168,25 @@ async def test_starting_a_strategy_shows_at_once(user: User, strategy: Strategy,
             rows.append((await page.next_of("strategy")).get("row"))
 
     assert rows[-1]["can_stop"]
+
+
+async def test_when_very_many_rows_change_at_once_a_snapshot_tells_it(
+    user: User, account: BrokerAccount, instruments: Instruments, cookie: str
+) -> None:
+    one = Strategy(user=user, account=account, instrument=instruments["NSE:INFY"], quantity=10)
+    rows = [
+        one,
+        *(Strategy(user=user, account=account, instrument=one.instrument) for _ in range(ROWS_ONE_BY_ONE)),
+    ]
+    await Strategy.objects.abulk_create(rows)
+    async with LivePage(cookie) as page:
+        await opened(page)
+        await Strategy.objects.aupdate(quantity=20)
+        await send_news(user.pk, 1, "strategy", {})
+        assert "body" in await page.next_of("strategy")
+        snapshot = await page.next_of("snapshot", "strategy")
+
+    assert [row["quantity"] for row in snapshot["strategies"]] == [20] * len(rows)
 
 
 # --- a slow page ------------------------------------------------------------------------

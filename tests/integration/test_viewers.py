@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from decimal import Decimal
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.contrib.auth.models import User
 from django.utils import timezone
+from websockets.asyncio.client import connect
 
 from marketdata.broadcast import PageBroadcast
 from marketdata.domain.ticks import Tick
 from marketdata.ltp import price_text
+from marketdata.models import BrokerAccount, Instrument
+from strategies.models import Strategy
 from tests.benchmarks.viewers import Viewer, frozen, symbols, until, viewers
-from tests.support.live import session_cookie
+from tests.support.live import join, session_cookie
 from tests.support.page import Web
 from tests.support.valkey import PrivateValkey
 
@@ -82,3 +88,33 @@ async def test_all_viewers_share_a_frame_and_end_on_true_last_prices_whoever_is_
             assert await until(lambda: all('"99.90"' in viewer.last for viewer in watching), 20)
     texts = {viewer.last.partition('"at":')[2] for viewer in watching}
     assert len(texts) == 1, "one encoding for all: only the number in front is each viewer's own"
+
+
+@pytest.mark.timeout(180)
+async def test_a_snapshot_larger_than_a_message_may_be_comes_in_parts_and_is_whole(
+    user: User,
+    account: BrokerAccount,
+    instruments: Mapping[str, Instrument],
+    web: Web,
+    headers: dict[str, str],
+) -> None:
+    many = [
+        Strategy(
+            user=user, account=account, instrument=instruments["NSE:INFY"], name=f"Strategy {n}", status="active",
+            position="BOUGHT", quantity=10, entry_price=Decimal(1500), stop_loss=Decimal(1490), epoch=1,
+        )
+        for n in range(3_000)
+    ]  # fmt: skip
+    rows = await sync_to_async(Strategy.objects.bulk_create)(many)
+    url = f"ws://127.0.0.1:{web.port}/ws/live/"
+    async with connect(url, additional_headers=headers) as page:  # it takes a megabyte, as Daphne gives one
+        texts = [str(await page.recv())]
+        whole = json.loads(texts[0])
+        assert whole["type"] == "snapshot"
+        while whole["more"]:
+            texts.append(str(await page.recv()))
+            whole = join(whole, json.loads(texts[-1]))
+
+    assert sum(map(len, texts)) > 1_048_576 > 3 * max(map(len, texts))
+    assert [row["id"] for row in whole["strategies"]] == [row.pk for row in rows]
+    assert whole["score"]["text"] == "0 of 3000 stops armed and watched"

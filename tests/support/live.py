@@ -26,6 +26,13 @@ def session_cookie(user: User) -> str:
     return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
 
 
+def join(half: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """Return a snapshot with the part that came directly after it."""
+    assert (part["type"], part["seq"]) == ("part", half["seq"] + 1), "nothing comes between"
+    added = {name: half[name] + rows for name, rows in part.items() if isinstance(rows, list)}
+    return {**half, **added, "seq": part["seq"], "more": part["more"]}
+
+
 class ManualClock:
     """A clock that stands still until it is told."""
 
@@ -72,7 +79,13 @@ class LivePage:
         await self.socket.send_to(text_data=json.dumps(message))
 
     async def next(self, timeout: float = 3.0) -> dict[str, Any]:
-        """Return the next frame of any type."""
+        """Return the next frame of any type, a snapshot with all its parts."""
+        frame = await self._frame(timeout)
+        while frame.get("more"):
+            frame = join(frame, await self._frame(timeout))
+        return frame
+
+    async def _frame(self, timeout: float) -> dict[str, Any]:
         frame: dict[str, Any] = json.loads(await self.socket.receive_from(timeout))
         return frame
 

@@ -1,5 +1,7 @@
 // The connection: reads, acknowledges, notices gaps and silence, pauses while nobody looks, comes back by itself.
 
+import { Parts } from "./parts.js";
+
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
 const ACK_EVERY = 2; // price frames; the server sends four ahead
@@ -42,6 +44,7 @@ export class LiveSocket {
     this.unread = 0;
     this.paused = false;
     this.behind = true; // until a snapshot
+    this.parts = new Parts();
     this.heardAt = performance.now();
     this.become("connecting");
     const socket = new WebSocket(this.url);
@@ -52,13 +55,23 @@ export class LiveSocket {
 
   take(message) {
     this.heardAt = performance.now();
+    if (message.seq !== this.seq + 1) this.lost();
+    this.seq = message.seq;
+    const whole = this.parts.take(message);
+    if (whole) this.tell(whole);
+  }
+
+  lost() {
+    this.parts.forget();
+    this.send({ type: "snapshot" });
+  }
+
+  tell(message) {
     if (message.type === "snapshot") {
       this.failures = 0;
       this.behind = this.paused;
       this.pauseSoon();
     }
-    if (message.seq !== this.seq + 1) this.send({ type: "snapshot" });
-    this.seq = message.seq;
     if (message.type === "prices") this.acknowledge();
     this.become(this.behind ? "paused" : "open");
     this.onMessage(message);

@@ -21,8 +21,8 @@ class Encoder:
         return frame("prices", 7, prices=prices)
 
 
-def read(message: Frame) -> list[list[Any]]:
-    rows: list[list[Any]] = json.loads(message.numbered(1))["prices"]
+def read(found: tuple[Frame, int]) -> list[list[Any]]:
+    rows: list[list[Any]] = json.loads(found[0].numbered(1))["prices"]
     return rows
 
 
@@ -70,20 +70,26 @@ def test_all_who_have_seen_the_same_share_one_encoding() -> None:
     assert encoder.times == 3
 
 
-@given(st.lists(st.tuples(st.lists(st.sampled_from("ABCDE"), max_size=5), st.booleans()), max_size=40))
-def test_whoever_skips_frames_ends_on_the_true_last_prices(turns: list[tuple[list[str], bool]]) -> None:
-    """One viewer reads now and then, and at last; it never needs more than the latest of each symbol."""
-    board, seen = PriceBoard(Encoder()), 0
+@given(
+    st.lists(st.tuples(st.lists(st.sampled_from("ABCDE"), max_size=5), st.booleans()), max_size=40),
+    st.integers(1, 6),
+)
+def test_whoever_skips_frames_ends_on_the_true_last_prices(
+    turns: list[tuple[list[str], bool]], most: int
+) -> None:
+    """One viewer reads now and then, and all at last; it never needs more than the latest of each symbol."""
+    board, seen = PriceBoard(Encoder(), most), 0
     truth: dict[str, int] = {}
     shown: dict[str, int] = {}
-    for n, (symbols, reads) in enumerate([*turns, ([], True)]):
+    for n, (symbols, reads) in enumerate([*turns, *[([], True)] * 10]):
         board.put([[symbol, str(n), n] for symbol in symbols])
         truth.update(dict.fromkeys(symbols, n))
         board.turn()
         if reads and seen < board.number:
             rows = read(board.since(seen))
-            assert len({symbol for symbol, _, _ in rows}) == len(rows)
+            assert 0 < len({symbol for symbol, _, _ in rows}) == len(rows) <= most
             shown.update({symbol: at for symbol, _, at in rows})
-            seen = board.number
+            before, seen = seen, board.since(seen)[1]
+            assert before < seen <= board.number
 
     assert shown == truth
