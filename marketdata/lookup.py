@@ -8,6 +8,7 @@ from decimal import Decimal
 from django.db.models import QuerySet
 
 from marketdata.database import db_unit
+from marketdata.domain.instruments import canonical
 from marketdata.models import Instrument
 from marketdata.wanted import read_tokens
 
@@ -34,8 +35,9 @@ class DatabaseTokens:
     def _tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
         wanted = set(symbols)
         names = [symbol.partition(":")[2] for symbol in wanted]
-        rows = self._rows(tradingsymbol__in=names)
-        return {row.symbol: row.token for row in rows if row.token and row.symbol in wanted}
+        rows = self._rows(tradingsymbol__in=names).values_list("exchange", "tradingsymbol", "token")
+        found = {canonical(exchange, name): token for exchange, name, token in rows if token}
+        return {symbol: token for symbol, token in found.items() if symbol in wanted}
 
     def _symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]:
         return {row.token: row.symbol for row in self._rows(token__in=list(tokens))} if tokens else {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from marketdata.domain.clock import Clock
 from marketdata.domain.errors import BrokerRejected
@@ -31,6 +31,9 @@ CAUTIOUS = OrderLimits(per_second=10, per_minute=200, per_day=2_000)
 """Where a broker's own limits are not known."""
 
 READ_MAX_AGE_S = 1.0
+READ_AHEAD_AGE_S = READ_MAX_AGE_S / 2
+"""A read this old would not last until the plan: another is begun."""
+
 READ_SPACING_S = 0.45
 """Least time between the beginnings of two reads: each is up to four requests, of which Kite takes ten a second."""
 
@@ -190,10 +193,18 @@ class AccountDesk:
         while (last := self._last) is None or last.began < not_before or (trades and last.trades is None):
             # One read at a time: a caller for whom the running one began too early joins the next.
             self._trades_wanted = self._trades_wanted or trades
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.create_task(self._read())
-            await asyncio.shield(self._reading)
+            await asyncio.shield(self._read_under_way())
         return last
+
+    def read_ahead(self) -> None:
+        """Begin a read that is about to be wanted, unless there is one: what it comes to is its caller's."""
+        if self._last is None or self._last.began < self._clock.monotonic() - READ_AHEAD_AGE_S:
+            self._read_under_way().add_done_callback(heard)
+
+    def _read_under_way(self) -> asyncio.Task[None]:
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        return self._reading
 
     async def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
         """Return quotes by symbol. Raises ``BrokerError``."""
@@ -291,13 +302,7 @@ class AccountDesk:
             raise
 
     async def _prepared(self, request: OrderRequest) -> OrderWire:
-        wire = await self.calls.write(self._gateway.open_wire)
-        try:
-            await self.calls.write(lambda: wire.prepare(request))
-        except BaseException:
-            wire.close()
-            raise
-        return wire
+        return await self.calls.write(lambda: _connected(self._gateway, request))
 
     @property
     def orders_left(self) -> int:
@@ -424,3 +429,19 @@ class AccountDesks:
         """Let go of every desk."""
         for _, desk in self._desks.values():
             desk.close()
+
+
+def _connected(gateway: OrderGateway, request: OrderRequest) -> OrderWire:
+    wire = gateway.open_wire()
+    try:
+        wire.prepare(request)
+    except BaseException:
+        wire.close()
+        raise
+    return wire
+
+
+def heard(early: asyncio.Task[Any]) -> None:
+    """Take note of how something ended that was begun early: whoever joined it is told, nobody else has to be."""
+    if not early.cancelled():
+        early.exception()

@@ -1,4 +1,4 @@
-"""Reading which stops are to be armed. Blocks: call it from the exit engine's own thread."""
+"""Reading which stops are to be armed. Blocks: call it from one thread of the exit engine's."""
 
 from __future__ import annotations
 
@@ -151,7 +151,8 @@ def _stop(row: Mapping[str, Any]) -> Stop:
         raise ValueError("it has no stop-loss")
     rule = FixedStop(to_units(stop), position == "BOUGHT")
     symbol = sys.intern(canonical(row["instrument__exchange"], row["instrument__tradingsymbol"]))
-    return Stop(row["id"], row["epoch"], _same(row["user_id"]), symbol, rule, _same(quantity))
+    user_id, account_id = _same(row["user_id"]), _same(row["account_id"])
+    return Stop(row["id"], row["epoch"], user_id, symbol, rule, _same(quantity), account_id=account_id)
 
 
 def _check_contract(row: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ from strategies.journal import Journal
 from strategies.monitor import StopLossMonitor
 from strategies.opening import Opener
 from strategies.pricenews import PriceNews
+from strategies.records import ExitTask
 from strategies.rescaled import ScaleCheck, suspend_rescaled
 from strategies.spool import Spool
 from strategies.unarmed import UnarmedNews
@@ -74,7 +75,7 @@ class ExitEngine:
         self._clock = clock
         self._owned = owned
         self._shop = Workshop(journal, desks, clock, is_trading, database)
-        self._opener = Opener(self._shop, self._work_on, self.wake, spool)
+        self._opener = Opener(self._shop, self._begin, self.wake, spool)
         self._watchman = Watchman(self._shop, self._step_once, owned)
         self.admits: Callable[[Quote], bool] = lambda _: True  # outside the session it is yesterday's price
         self._calendar: Callable[[], Calendar] = lambda: Calendar(always=True)
@@ -122,6 +123,7 @@ class ExitEngine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._shop.tell()
         self._shop.close()
 
     async def recover(self, users: Collection[int]) -> None:
@@ -222,14 +224,15 @@ class ExitEngine:
     async def reconcile(self) -> None:
         """Put a worker on every open exit and arm what the database says is to be armed."""
         owned = self._owned()
-        exits = await self._shop.urgent_db(partial(records.open_exits, owned))
-        stops, unarmed = await self._shop.urgent_db(partial(self._armed.read, owned))
+        workers = [worker for worker, _ in self._workers.values()]  # others begin during the reading
+        exits = await self._shop.look_db(partial(records.open_exits, owned))
+        stops, unarmed = await self._shop.look_db(partial(self._armed.read, owned))
         still = self._owned()  # users may have been let go of during the reading
         for exit_ in exits:
             if still is None or exit_.user_id in still:
                 self._work_on(exit_.id, exit_.user_id)
         versions = {exit_.id: exit_.version for exit_ in exits}
-        for worker, _ in self._workers.values():
+        for worker in workers:
             worker.look_at(versions.get(worker.exit_id))
         if still is not None and still != owned:
             stops = [stop for stop in stops if stop.user_id in still]
@@ -251,9 +254,12 @@ class ExitEngine:
 
     # --- exits --------------------------------------------------------------------------
 
-    def _work_on(self, exit_id: int, user_id: int) -> None:
+    def _begin(self, task: ExitTask) -> None:
+        self._work_on(task.record.id, task.user_id, task)
+
+    def _work_on(self, exit_id: int, user_id: int, task: ExitTask | None = None) -> None:
         if exit_id not in self._workers and not self._stopping:
-            self._start(ExitWorker(exit_id, user_id, self._shop), None)
+            self._start(ExitWorker(exit_id, user_id, self._shop, task), None)
 
     def _step_once(self, exit_id: int, user_id: int, seen: Seen) -> None:
         """Have an exit that has ended look at what became of its orders."""

@@ -32,7 +32,7 @@ from strategies.domain.ordering import has_room
 from strategies.domain.record import ExitRecord, OrderRecord
 from strategies.domain.tags import new_tag
 from strategies.models import Alert, Exit, ExitOrder, Strategy, StrategyEvent
-from strategies.records import ExitTask, MayTrade, at, own_orders, trading_day
+from strategies.records import ExitTask, MayTrade, at, begun, exit_task, own_orders, switches_of, trading_day
 from strategies.reporting import exit_body, plain, sentence, strategy_body
 from strategies.services import close_strategy, create_exit
 
@@ -72,12 +72,13 @@ class Journal:
         self._rng = rng
         self._fence: Fence = fence or NoFence()
         self.may_trade = may_trade
+        self._untold: dict[int, bool] = {}  # exit -> whether it has just begun
 
     def new_tag(self) -> str:
         """Return a name for an order to be planned."""
         return new_tag(trading_day(self._clock.time()), self._rng)
 
-    def open_exits(self, intents: Sequence[Intent]) -> list[int | None]:
+    def open_exits(self, intents: Sequence[Intent]) -> list[ExitTask | None]:
         """Commit intents to exit, all or none; None for an arming that is over or being exited.
 
         Who owns the users does not matter: that a stop was touched is a fact, and the price may be
@@ -89,18 +90,18 @@ class Journal:
         passing("CP3")
         return opened
 
-    def _open_exit(self, intent: Intent) -> int | None:
+    def _open_exit(self, intent: Intent) -> ExitTask | None:
         price = to_rupees(intent.price)
         claimed = Strategy.objects.filter(
             pk=intent.strategy_id, epoch=intent.epoch, status=Strategy.Status.ACTIVE
         ).update(status=Strategy.Status.EXITING, sl_triggered=True, sl_trigger_price=price)
         if not claimed:
             return None
-        strategy = Strategy.objects.select_related("instrument").get(pk=intent.strategy_id)
+        strategy = begun(intent.strategy_id)
         row = create_exit(strategy, intent.reason, self._now(), price, intent.evidence)
-        self._event(strategy, "sl_triggered", intent.evidence)
-        self._after_commit(row)
-        return row.pk
+        self._event(strategy.pk, "sl_triggered", intent.evidence)
+        self._tell_after_commit(row.pk, has_begun=True)
+        return exit_task(row, strategy)
 
     def commit(
         self, task: ExitTask, new: ExitRecord, event: Event, commands: Sequence[Command]
@@ -129,17 +130,16 @@ class Journal:
             transaction.on_commit(partial(_pass, _AFTER, old, new))  # before anybody is told
             self._fence.check(task.user_id)
             new = self._claim(old, new)
-            row = Exit.objects.select_related("strategy__instrument", "strategy__account").get(pk=old.id)
             for order in new.orders:
                 if order != (before := old.order(order.tag)):
-                    self._write_order(row, task, before, order, event)
-            self._end(row, old, new, commands)
-            self._tell_concern(row, old, new)
+                    self._write_order(task, before, order, event)
+            self._end(task, new, commands)
+            self._tell_concern(task, new)
             for note in notes:
-                self._event(row.strategy, note.kind, {"text": note.text})
+                self._event(task.strategy_id, note.kind, {"text": note.text})
             for tell in tells:
-                self._alert(row, tell.kind, tell.text, urgency=_urgency(tell, commands))
-            self._after_commit(row)
+                self._alert(task, tell.kind, tell.text, urgency=_urgency(tell, commands))
+            self._tell_after_commit(old.id)
         return new
 
     def _claim(self, old: ExitRecord, new: ExitRecord) -> ExitRecord:
@@ -154,60 +154,61 @@ class Journal:
         return replace(new, version=old.version + 1)
 
     def _write_order(
-        self, row: Exit, task: ExitTask, before: OrderRecord | None, order: OrderRecord, event: Event
+        self, task: ExitTask, before: OrderRecord | None, order: OrderRecord, event: Event
     ) -> None:
         if before is None:
-            self._insert_order(row, task, order, event)
+            self._insert_order(task, order, event)
         else:
-            self._update_order(row, before, order)
+            self._update_order(task, before, order)
         if before is None or (order.state, order.filled) != (before.state, before.filled):
-            self._event(row.strategy, f"order_{order.state.value}", _order_detail(order))
+            self._event(task.strategy_id, f"order_{order.state.value}", _order_detail(order))
 
-    def _insert_order(self, row: Exit, task: ExitTask, order: OrderRecord, event: Event) -> None:
+    def _insert_order(self, task: ExitTask, order: OrderRecord, event: Event) -> None:
         if order.state is OrderState.PLANNED:
             # The row lock makes two planners of an account take turns on PostgreSQL; SQLite has one writer.
-            BrokerAccount.objects.select_for_update().get(pk=task.account_id)
+            BrokerAccount.objects.select_for_update().values_list("pk").get(pk=task.account_id)
             own = own_orders(task.account_id, getattr(event, "began_at", 0.0), order.day)
             if not (isinstance(event, Seen) and has_room(order, task.record, event, own)):
-                raise Overtaken(f"no room is left for an order of exit {row.pk}")
+                raise Overtaken(f"no room is left for an order of exit {task.record.id}")
         values = _order_columns(order)
         ExitOrder.objects.create(
-            exit=row, account_id=task.account_id, slice_no=order.slice_no, try_no=order.try_no,
+            exit_id=task.record.id, account_id=task.account_id, slice_no=order.slice_no, try_no=order.try_no,
             trading_day=order.day, tag=order.tag, side=order.side, product=order.product,
             quantity=order.quantity, price=order.price, opening=order.opening,
             lookalikes=order.lookalikes,
             planned_at=at(order.planned_at), **values,
         )  # fmt: skip
 
-    def _update_order(self, row: Exit, before: OrderRecord, order: OrderRecord) -> None:
-        if order.state is OrderState.SENDING and self.may_trade(row.strategy) is not None:
+    def _update_order(self, task: ExitTask, before: OrderRecord, order: OrderRecord) -> None:
+        if order.state is OrderState.SENDING and self.may_trade(switches_of(task.strategy_id)) is not None:
             raise Overtaken("trading was switched off")
         if order.state is not before.state and order.state not in ORDER_TRANSITIONS[before.state]:
             raise ValueError(f"order {order.tag}: {before.state.value} does not become {order.state.value}")
-        same = ExitOrder.objects.filter(exit=row, tag=order.tag, state=before.state)
+        same = ExitOrder.objects.filter(exit=task.record.id, tag=order.tag, state=before.state)
         if not same.update(**_order_columns(order)):
             raise Overtaken(f"order {order.tag} is no longer {before.state.value}")
 
-    def _end(self, row: Exit, old: ExitRecord, new: ExitRecord, commands: Sequence[Command]) -> None:
+    def _end(self, task: ExitTask, new: ExitRecord, commands: Sequence[Command]) -> None:
         """The strategy closes with its exit and lets go of its subscription."""
-        if not new.state.is_final or old.state.is_final:
+        if not new.state.is_final or task.record.state.is_final:
             return
         end = next((command for command in commands if isinstance(command, End)), End())
         changes = {"position": Strategy.Position.NONE} if end.is_flat else {}
-        close_strategy(row.strategy_id, was=Strategy.Status.EXITING, epoch=row.epoch, **changes)
-        self._event(row.strategy, f"exit_{new.state.value}", {"text": end.note})
+        row = Exit.objects.get(pk=new.id)
+        close_strategy(task.strategy_id, was=Strategy.Status.EXITING, epoch=row.epoch, **changes)
+        self._event(task.strategy_id, f"exit_{new.state.value}", {"text": end.note})
         close_alerts(row.pk, self._now(), kinds=["needs_human"])
         if new.state is ExitState.DONE:
             text = sentence(row, list(row.orders.order_by("id")))
-            self._alert(row, "done", text, urgency=Alert.Urgency.INFO)
+            self._alert(task, "done", text, urgency=Alert.Urgency.INFO)
 
-    def _tell_concern(self, row: Exit, old: ExitRecord, new: ExitRecord) -> None:
-        if new.state.is_final or new.concern == old.concern:
+    def _tell_concern(self, task: ExitTask, new: ExitRecord) -> None:
+        if new.state.is_final or new.concern == task.record.concern:
             return
-        close_alerts(row.pk, self._now(), kinds=["needs_human"])
+        close_alerts(new.id, self._now(), kinds=["needs_human"])
         if new.concern:
-            self._event(row.strategy, "needs_human", {"text": new.concern})
-            self._alert(row, "needs_human", new.concern)
+            self._event(task.strategy_id, "needs_human", {"text": new.concern})
+            self._alert(task, "needs_human", new.concern)
 
     def alarm(self, user_id: int, text: str) -> None:
         """Tell a person without the database, for when it is the database that fails."""
@@ -242,30 +243,46 @@ class Journal:
             if alert is not None:
                 announce(alert, self.announcer)
 
-    # --- inside -------------------------------------------------------------------------
+    # --- telling pages and programs -------------------------------------------------------
 
-    def _event(self, strategy: Strategy, kind: str, detail: Mapping[str, Any]) -> None:
-        StrategyEvent.objects.create(strategy=strategy, at=self._now(), kind=kind, detail=dict(detail))
+    @property
+    def has_news(self) -> bool:
+        """Tell whether an exit was written that pages have not been told of."""
+        return bool(self._untold)
 
-    def _after_commit(self, row: Exit) -> None:
-        transaction.on_commit(lambda: self._tell(row.pk), robust=True)
+    def tell(self) -> None:
+        """Tell, as they are now, of the exits written since: an order that leaves does not wait for pages."""
+        while self._untold:
+            exit_id = next(iter(self._untold))
+            self._tell(exit_id, has_begun=self._untold.pop(exit_id))
 
-    def _tell(self, exit_id: int) -> None:
+    def _tell_after_commit(self, exit_id: int, *, has_begun: bool = False) -> None:
+        def note() -> None:
+            self._untold[exit_id] = has_begun or self._untold.get(exit_id, False)
+
+        transaction.on_commit(note)
+
+    def _tell(self, exit_id: int, *, has_begun: bool) -> None:
         row = Exit.objects.select_related("strategy__instrument", "strategy__account").get(pk=exit_id)
         user_id = row.strategy.user_id
         self.announcer.tell(user_id, "exit", exit_body(row))
         self.announcer.tell(user_id, "strategy", strategy_body(row.strategy))
-        if row.state == ExitState.TRIGGERED and row.reason == "stop_loss":
+        if has_begun and row.reason == "stop_loss":
             self.announcer.publish(f"strategies:{user_id}", _sl_triggered(row))
 
-    def _alert(self, row: Exit, kind: str, text: str, *, urgency: str = Alert.Urgency.URGENT) -> None:
+    # --- inside -------------------------------------------------------------------------
+
+    def _event(self, strategy_id: int, kind: str, detail: Mapping[str, Any]) -> None:
+        StrategyEvent.objects.create(strategy_id=strategy_id, at=self._now(), kind=kind, detail=dict(detail))
+
+    def _alert(self, task: ExitTask, kind: str, text: str, *, urgency: str = Alert.Urgency.URGENT) -> None:
         alert = commit_alert(
-            user_id=row.strategy.user_id,
+            user_id=task.user_id,
             kind=kind,
             text=text,
             at=self._now(),
-            strategy_id=row.strategy_id,
-            exit_id=row.pk,
+            strategy_id=task.strategy_id,
+            exit_id=task.record.id,
             urgency=urgency,
         )
         if alert is not None:

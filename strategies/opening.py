@@ -11,7 +11,7 @@ from functools import partial
 
 from marketdata import crashpoints
 from strategies.domain.breaches import Breach, Intent
-from strategies.records import trading_day
+from strategies.records import ExitTask, trading_day
 from strategies.spool import Spool
 from strategies.workshop import Workshop
 
@@ -29,7 +29,7 @@ class Opener:
 
     Args:
         shop: With the journal.
-        opened: Called with exit and user for each exit that has begun.
+        opened: Called with each exit that has begun.
         gone: Called when a breach was of an arming that is over: what is armed now is to be looked at.
         spool: Keeps what the database does not take; None: only memory does.
 
@@ -38,7 +38,7 @@ class Opener:
     def __init__(
         self,
         shop: Workshop,
-        opened: Callable[[int, int], None],
+        opened: Callable[[ExitTask], None],
         gone: Callable[[], None],
         spool: Spool | None = None,
     ) -> None:
@@ -59,6 +59,8 @@ class Opener:
         """Take breaches, the most urgent first."""
         crashpoints.passing("CP1")
         self._take([breach.intent for breach in breaches])
+        for account_id in {breach.stop.account_id for breach in breaches}:
+            self._shop.look_ahead(account_id)  # the account is read while the intent is committed
 
     def take_spooled(self) -> None:
         """Take what an earlier process could not commit; what is not of today needs a person."""
@@ -119,26 +121,26 @@ class Opener:
             for intent in batch:
                 self._start(self._commit_alone(intent, began))
             return
-        for intent, exit_id in zip(batch, exits, strict=True):
-            self._end(intent, exit_id)
+        for task in exits:
+            self._end(task)
         self._drop(batch)
 
     async def _commit_alone(self, intent: Intent, began: float) -> None:
         unit = partial(self._shop.journal.open_exits, [intent])
         what = f"the stop of {intent.symbol} was touched (strategy {intent.strategy_id})"
-        [exit_id] = await self._shop.until_committed(unit, intent.user_id, what, since=began)
-        self._end(intent, exit_id)
+        [task] = await self._shop.until_committed(unit, intent.user_id, what, since=began)
+        self._end(task)
         self._drop([intent])
 
     def _drop(self, intents: Sequence[Intent]) -> None:
         if self._spool is not None:
             self._writer.submit(self._spool.drop, intents)
 
-    def _end(self, intent: Intent, exit_id: int | None) -> None:
-        if exit_id is None:
+    def _end(self, task: ExitTask | None) -> None:
+        if task is None:
             self._gone()
         else:
-            self._opened(exit_id, intent.user_id)
+            self._opened(task)
 
     def _keep(self, intents: Sequence[Intent]) -> None:
         """Have breaches written down. Not here: a disk that hangs must not hold up the next tick."""

@@ -6,14 +6,14 @@ All of it blocks: call it from the exit engine's own thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from marketdata.accounts import broker_config
 from marketdata.domain.instruments import canonical
@@ -38,6 +38,15 @@ SOON_S = 60.0
 
 FINAL_EXITS = [state for state in ExitState if state.is_final]
 _SYMBOL = tuple(f"exit__strategy__instrument__{name}" for name in ("exchange", "tradingsymbol"))
+_OF_STRATEGY = (
+    "user", "epoch", "position", "product", "quantity", "entry_price",
+    "instrument__exchange", "instrument__tradingsymbol", "instrument__token", "instrument__tick_size",
+    "instrument__lot_size", "instrument__freeze_quantity", "account__never_resend",
+)  # fmt: skip
+_OF_ORDER = (
+    "tag", "broker_order_id", "opening", "side", "product", "state", "quantity", "filled_quantity", "updated_at",
+    *_SYMBOL,
+)  # fmt: skip
 FINAL_ORDERS = [state for state in OrderState if state.is_final]
 
 
@@ -48,6 +57,7 @@ class ExitTask:
     record: ExitRecord
     user_id: int
     account_id: int
+    strategy_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +109,18 @@ def _of_users(field: str, users: Collection[int] | None) -> dict[str, Collection
 
 def load(exit_id: int) -> ExitTask:
     """Return one exit as it stands."""
-    row = Exit.objects.select_related("strategy__account", "strategy__instrument").get(pk=exit_id)
-    strategy = row.strategy
+    row = Exit.objects.get(pk=exit_id)
     orders = tuple(order_record(order) for order in row.orders.order_by("id"))
+    return exit_task(row, begun(row.strategy_id), orders)
+
+
+def begun(strategy_id: int) -> Strategy:
+    """Return a strategy with what its exit needs of it; the rest of it is read when it is looked at."""
+    return Strategy.objects.select_related("instrument", "account").only(*_OF_STRATEGY).get(pk=strategy_id)
+
+
+def exit_task(row: Exit, strategy: Strategy, orders: tuple[OrderRecord, ...] = ()) -> ExitTask:
+    """Return an exit of a strategy as its rows say."""
     record = ExitRecord(
         id=row.pk,
         state=ExitState(row.state),
@@ -119,7 +138,7 @@ def load(exit_id: int) -> ExitTask:
         concern=row.concern,
         orders=orders,
     )
-    return ExitTask(record, strategy.user_id, strategy.account_id)
+    return ExitTask(record, strategy.user_id, strategy.account_id, strategy.pk)
 
 
 def _terms(strategy: Strategy) -> Terms:
@@ -144,17 +163,12 @@ def circumstances(
     task: ExitTask, read_at: float, today: date, may_trade: MayTrade, new_tag: str
 ) -> Circumstances:
     """Return what else bears on a new order of an exit, beside a read begun at ``read_at`` (UNIX s)."""
-    strategy = Strategy.objects.select_related("account", "instrument").get(exits=task.record.id)
-    refusal = may_trade(strategy)
-    known = list(
-        ExitOrder.objects.filter(account=task.account_id, trading_day=today)
-        .order_by("id")
-        .values_list("tag", "broker_order_id", "opening", "side", "product", *_SYMBOL)
-    )
+    refusal = may_trade(switches_of(task.strategy_id))
+    known = _orders(ExitOrder.objects.filter(account=task.account_id, trading_day=today))
     return Circumstances(
-        own=own_orders(task.account_id, read_at, today),
-        tags={tag for tag, *_ in known},
-        order_ids={order_id for _, order_id, *_ in known} - {""},
+        own=_not_in_read(known, read_at),
+        tags={order.tag for order in known},
+        order_ids={order.order_id for order in known} - {""},
         openings=_openings(known),
         refusal=refusal.text if refusal else "",
         is_refusal_final=refusal.is_final if refusal else False,
@@ -162,13 +176,43 @@ def circumstances(
     )
 
 
-def _openings(orders: Iterable[Sequence[Any]]) -> dict[tuple[str, str], int]:
+def switches_of(strategy_id: int) -> Strategy:
+    """Return a strategy with what says whether an order may be sent for it; the rest is read when looked at."""
+    switches = ("live", "account__paper", "account__broker", "account__live")
+    return Strategy.objects.select_related("account").only(*switches).get(pk=strategy_id)
+
+
+class _Order(NamedTuple):
+    """One of our orders, with what bears on others."""
+
+    tag: str
+    order_id: str
+    opening: int | None
+    side: str
+    product: str
+    state: str
+    quantity: int
+    filled: int
+    updated_at: datetime
+    exchange: str
+    tradingsymbol: str
+
+    @property
+    def symbol(self) -> str:
+        return canonical(self.exchange, self.tradingsymbol)
+
+
+def _orders(rows: QuerySet[ExitOrder]) -> list[_Order]:
+    return [_Order(*row) for row in rows.order_by("id").values_list(*_OF_ORDER)]
+
+
+def _openings(orders: Iterable[_Order]) -> dict[tuple[str, str], int]:
     """Return what most shows of each position: reads that a fill came between show less than there was."""
     found: dict[tuple[str, str], int] = {}
-    for _, _, opening, side, product, *symbol in orders:
-        if opening is not None:
-            key, most = (canonical(*symbol), product), max if side == Side.SELL else min
-            found[key] = most(opening, found.get(key, opening))
+    for order in orders:
+        if order.opening is not None:
+            key, most = (order.symbol, order.product), max if order.side == Side.SELL else min
+            found[key] = most(order.opening, found.get(key, order.opening))
     return found
 
 
@@ -178,11 +222,15 @@ def orders_of_day(account_id: int, today: date) -> list[OrderRecord]:
     return [order for order in rows if order is not None]
 
 
-def watched_exits(today: date, users: Collection[int] | None = None) -> list[WatchedExit]:
-    """Return the exits that have orders of today: of these users, or (None) of all."""
+def watched_exits(
+    today: date, users: Collection[int] | None = None, account_id: int | None = None
+) -> list[WatchedExit]:
+    """Return the exits that have orders of today: of these users, or (None) of all; of one account, or all."""
     orders = ExitOrder.objects.filter(trading_day=today, **_of_users("exit__strategy__user", users))
+    if account_id is not None:
+        orders = orders.filter(account=account_id)
     found: dict[int, WatchedExit] = {}
-    for row in _with_symbol(orders).order_by("id"):
+    for row in orders.select_related("exit__strategy__instrument").order_by("id"):
         strategy = row.exit.strategy
         order = _readable(row)
         if order is None:
@@ -218,27 +266,25 @@ def own_orders(account_id: int, read_at: float, today: date) -> list[OwnOrder]:
     An order lives for a day: what an earlier one left open holds nothing any more.
     """
     of_day = ExitOrder.objects.filter(account=account_id, trading_day=today)
-    still_open = of_day.exclude(state__in=FINAL_ORDERS)
-    just_ended = of_day.filter(
-        state__in=FINAL_ORDERS, filled_quantity__gt=0, updated_at__range=(at(read_at), at(read_at + SOON_S))
-    )
-    orders = [_own(row, _may_still_fill(row, read_at)) for row in _with_symbol(still_open)]
-    return orders + [_own(row, row.filled_quantity) for row in _with_symbol(just_ended)]
+    may_matter = ~Q(state__in=FINAL_ORDERS) | Q(filled_quantity__gt=0, updated_at__gte=at(read_at))
+    return _not_in_read(_orders(of_day.filter(may_matter)), read_at)
 
 
-def _with_symbol(orders: QuerySet[ExitOrder]) -> QuerySet[ExitOrder]:
-    return orders.select_related("exit__strategy__instrument")
+def _not_in_read(orders: Iterable[_Order], read_at: float) -> list[OwnOrder]:
+    found: list[OwnOrder] = []
+    for order in orders:
+        is_later = at(read_at) <= order.updated_at <= at(read_at + SOON_S)
+        if order.state not in FINAL_ORDERS:
+            # A fill we learnt of after the position was read is not in that position: count it as to come.
+            left = order.quantity if is_later else max(order.quantity - order.filled, 0)
+            found.append(_own(order, left))
+        elif order.filled > 0 and is_later:
+            found.append(_own(order, order.filled))
+    return found
 
 
-def _may_still_fill(row: ExitOrder, read_at: float) -> int:
-    """A fill we learnt of after the position was read is not in that position: count it as to come."""
-    is_later = at(read_at) <= row.updated_at <= at(read_at + SOON_S)
-    return row.quantity if is_later else max(row.quantity - row.filled_quantity, 0)
-
-
-def _own(row: ExitOrder, unfilled: int) -> OwnOrder:
-    symbol = row.exit.strategy.symbol
-    return OwnOrder(row.tag, symbol, row.product, Side(row.side), unfilled, row.broker_order_id)
+def _own(order: _Order, unfilled: int) -> OwnOrder:
+    return OwnOrder(order.tag, order.symbol, order.product, Side(order.side), unfilled, order.order_id)
 
 
 def order_record(row: ExitOrder) -> OrderRecord:

@@ -32,6 +32,9 @@ SOON_S = 1.5
 
 LATER_S = 5.0
 
+SPREAD_S = 1.0
+"""Accounts that are due together are looked at over this long: an exit that begins finds the processor free."""
+
 
 class Watchman:
     """Looks at the order books of accounts whose exits of today have ended.
@@ -69,22 +72,32 @@ class Watchman:
     async def look(self) -> None:
         """Look at every account that is due."""
         at = self._shop.moment()
-        watched = await self._shop.db(partial(records.watched_exits, at.today, self._owned()))
+        watched = await self._watched()
         accounts: dict[int, list[WatchedExit]] = {}
         for exit_ in watched:
             accounts.setdefault(exit_.account_id, []).append(exit_)
-        for account_id, exits in accounts.items():
-            if account_id not in self._looking and self._due.get(account_id, 0.0) <= at.elapsed:
-                self._due[account_id] = at.elapsed + (SOON_S if _is_hot(exits, at) else LATER_S)
-                self._looking[account_id] = asyncio.create_task(self._look_safely(account_id, exits))
+        due = [pk for pk in accounts if pk not in self._looking and self._due.get(pk, 0.0) <= at.elapsed]
+        for place, account_id in enumerate(due):
+            is_hot = _is_hot(accounts[account_id], at)
+            self._due[account_id] = at.elapsed + (SOON_S if is_hot else LATER_S)
+            wait_s = place * SPREAD_S / len(due)
+            look = self._look_safely(account_id, accounts[account_id], wait_s)
+            self._looking[account_id] = asyncio.create_task(look)
+
+    async def _watched(self, account_id: int | None = None) -> list[WatchedExit]:
+        today, owned = self._shop.moment().today, self._owned()
+        return await self._shop.look_db(partial(records.watched_exits, today, owned, account_id))
 
     def cancel(self) -> list[asyncio.Task[None]]:
         """Stop looking."""
         return list(self._looking.values())
 
-    async def _look_safely(self, account_id: int, exits: Collection[WatchedExit]) -> None:
-        """Look at one account; one that hangs or fails holds up no other."""
+    async def _look_safely(self, account_id: int, exits: Collection[WatchedExit], wait_s: float) -> None:
+        """Look at one account, a little later; one that hangs or fails holds up no other."""
         try:
+            if wait_s:
+                await self._shop.clock.sleep(wait_s)
+                exits = await self._watched(account_id)  # those that began meanwhile are no strangers
             await self._look_at(account_id, exits)
         except BrokerError as exc:
             logger.warning("account %s cannot be read to watch ended exits: %s", account_id, exc)

@@ -62,14 +62,22 @@ class Stopping(Exception):
 
 
 class ExitWorker:
-    """Takes one exit from wherever its record says it is to its end."""
+    """Takes one exit from wherever its record says it is to its end.
 
-    def __init__(self, exit_id: int, user_id: int, shop: Workshop) -> None:
+    Args:
+        exit_id: Which.
+        user_id: Whose.
+        shop: What all workers share.
+        task: The exit as it was just written; None: it is read.
+
+    """
+
+    def __init__(self, exit_id: int, user_id: int, shop: Workshop, task: ExitTask | None = None) -> None:
         self.user_id = user_id
         self.exit_id = exit_id
         self._shop = shop
         self._news = asyncio.Event()
-        self._task: ExitTask | None = None
+        self._task = task
         self._memory = Memory()
         self._wire: OrderWire | None = None
         self._has_turn = False

@@ -14,7 +14,7 @@ from marketdata.database import DatabaseThread, FairDatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.leasing import NotOwner
 from strategies import records
-from strategies.accounts import AccountDesk, AccountDesks
+from strategies.accounts import AccountDesk, AccountDesks, heard
 from strategies.domain.record import Moment
 from strategies.domain.sentences import TELL_AFTER_S
 from strategies.journal import Journal, Overtaken
@@ -30,6 +30,9 @@ COMMIT_RETRY_S = 0.1
 COMMIT_RETRY_MAX_S = 1.0
 ALARM_AGAIN_S = 60.0
 """What goes on without a database goes on being told: no alert can be acknowledged meanwhile."""
+NEWS_AFTER_S = 0.05
+"""Pages are told of an exit's steps this much later: whatever is about to leave goes first."""
+
 FACTS_MAX_AGE_S = 2.0
 """How old an account's credentials may be: a new token is used within this."""
 
@@ -65,7 +68,10 @@ class Workshop:
         self._database = database or FairDatabaseThread(
             DatabaseThread("exit-journal", lock_wait_s=LOCK_WAIT_S)
         )
+        self._looking = database or FairDatabaseThread(DatabaseThread("exit-look", lock_wait_s=LOCK_WAIT_S))
         self._known: dict[int, _Known] = {}
+        self._learning: dict[int, asyncio.Task[_Known]] = {}
+        self._telling: asyncio.Task[None] | None = None
 
     def moment(self) -> Moment:
         """Return now."""
@@ -74,11 +80,34 @@ class Workshop:
 
     async def db(self, unit: Callable[[], T], lane: object = None) -> T:
         """Run one unit of database work on the journal's own thread, in the lane of its user."""
-        return await self._database.run(unit, lane)
+        try:
+            return await self._database.run(unit, lane)
+        finally:
+            self._tell_soon()
 
     async def urgent_db(self, unit: Callable[[], T]) -> T:
         """Run a unit before everybody else's: an exit that begins."""
-        return await self._database.run(unit, FairDatabaseThread.URGENT)
+        return await self.db(unit, FairDatabaseThread.URGENT)
+
+    async def look_db(self, unit: Callable[[], T]) -> T:
+        """Run a unit that reads much, and that no exit waits for, on a thread and a connection of its own."""
+        return await self._looking.run(unit, None)
+
+    def _tell_soon(self) -> None:
+        if self.journal.has_news and (self._telling is None or self._telling.done()):
+            self._telling = asyncio.create_task(self._tell(), name="exit-news")
+
+    async def _tell(self) -> None:
+        while self.journal.has_news:
+            await self.clock.sleep(NEWS_AFTER_S)
+            await self.tell()
+
+    async def tell(self) -> None:
+        """Have pages and programs told now of the exits written so far."""
+        try:
+            await self._database.run(self.journal.tell, "news")
+        except Exception:
+            logger.exception("pages could not be told of an exit: they see it when they look again")
 
     async def until_committed(
         self, unit: Callable[[], T], user_id: int, what: str, *, since: float | None = None
@@ -148,20 +177,49 @@ class Workshop:
 
     async def desk(self, account_id: int, lane: object = None) -> AccountDesk:
         """Return an account's desk, once its token is known to be its own. Raises ``BrokerError``."""
-        now, known = self.clock.monotonic(), self._known.get(account_id)
-        if known is None or now - known.read_at > FACTS_MAX_AGE_S:
-            today = trading_day(self.clock.time())
-            facts = await self.db(partial(records.account_facts, account_id, today), lane)
-            desk = self._desks.desk(facts.config)
-            desk.begin_day(today, facts.sent_today)
-            known = self._known[account_id] = _Known(desk, now, facts.config.client_id)
+        known = self._known.get(account_id)
+        if known is None or self._is_old(known):
+            known = await asyncio.shield(self._learning_of(account_id, lane))
         await known.desk.confirm_owner(known.client_id)
         return known.desk
+
+    def look_ahead(self, account_id: int) -> None:
+        """Have an account read that is about to be asked for, if it has been at work; nobody waits for it."""
+        known = self._known.get(account_id)
+        if known is not None:
+            known.desk.read_ahead()
+            if self._is_old(known):
+                self._learning_of(account_id, None)
+
+    def _is_old(self, known: _Known) -> bool:
+        return self.clock.monotonic() - known.read_at > FACTS_MAX_AGE_S
+
+    def _learning_of(self, account_id: int, lane: object) -> asyncio.Task[_Known]:
+        """Return what reads an account's credentials, for all who ask meanwhile."""
+        learning = self._learning.get(account_id)
+        if learning is None:
+            learning = asyncio.create_task(self._learn(account_id, lane))
+            self._learning[account_id] = learning
+            learning.add_done_callback(lambda _: self._learning.pop(account_id, None))
+            learning.add_done_callback(heard)
+        return learning
+
+    async def _learn(self, account_id: int, lane: object) -> _Known:
+        now, today = self.clock.monotonic(), trading_day(self.clock.time())
+        facts = await self.db(partial(records.account_facts, account_id, today), lane)
+        desk = self._desks.desk(facts.config)
+        desk.begin_day(today, facts.sent_today)
+        known = self._known[account_id] = _Known(desk, now, facts.config.client_id)
+        return known
 
     def known_desk(self, account_id: int) -> AccountDesk | None:
         """Return an account's desk if it has been at work; asks nobody."""
         return self._desks.known(account_id)
 
     def close(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
         self._desks.close()
+        if self._looking is not self._database:
+            self._looking.close()
         self._database.close()

@@ -166,6 +166,10 @@ class SimulatorControl:
         """Return ``total``, ``most_in_a_second`` and ``requests`` (``operation``, ``at``) of an account."""
         return dict(self.call("order_requests", client_id=client_id))
 
+    def visits(self, client_id: str) -> list[dict[str, Any]]:
+        """Return ``operation``, ``at`` and ``until`` (UNIX seconds) of each request an account made."""
+        return list(self.call("visits", client_id=client_id))
+
     def set_matching_delay(self, seconds: float) -> None:
         """Set the time from accepting an order to dealing; 0: before the answer leaves."""
         self.call("set_matching_delay", seconds=seconds)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from marketdata.domain.clock import Clock
 
 ORDER_OPERATIONS = frozenset({"place", "modify", "cancel"})
 PER_SECOND, PER_MINUTE, PER_DAY = "per_second", "per_minute", "per_day"
 SECOND_S, MINUTE_S, HOUR_S, DAY_S = 1.0, 60.0, 3_600.0, 86_400.0
-_REMEMBERED = 100_000
+REMEMBERED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,14 @@ class Limiter:
         return None
 
 
+class Visit(NamedTuple):
+    """One request from its arrival to its answer, in UNIX seconds."""
+
+    operation: str
+    at: float
+    until: float
+
+
 @dataclass(slots=True)
 class Traffic:
     """The order requests of one account, as they were received: refused ones too.
@@ -91,7 +100,7 @@ class Traffic:
 
     total: int = 0
     most_in_a_second: int = 0
-    requests: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    requests: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     _second: deque[float] = field(default_factory=deque, repr=False)
 
     def receive(self, operation: str, clock: Clock) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from marketdata.domain.clock import Clock
 from marketdata.simulator.accounts import Account
 from marketdata.simulator.exchange import Exchange, Print
 from marketdata.simulator.faults import Fault, Faults
-from marketdata.simulator.limits import ORDER_OPERATIONS, Limiter, Rate, Traffic
+from marketdata.simulator.limits import ORDER_OPERATIONS, REMEMBERED, Limiter, Rate, Traffic, Visit
 from marketdata.simulator.orders import Order
 from marketdata.simulator.shown import FREEZE, Shown
 from marketdata.simulator.tape import Tape
@@ -62,6 +62,7 @@ class Market:
         enforces_limits: Whether surfaces refuse requests above the broker's documented rates.
         caps: Other limits for orders than the brokers', by name: ``per_second per_minute per_day``.
         traffic: Order requests by client id; those of nobody's token stand under "".
+        visits: Requests of any kind that were answered, by client id as above.
         shown: What reads answer.
         counters: What happened so far, by name.
         variants: How the surfaces behave where a broker is known to behave in several ways;
@@ -79,6 +80,7 @@ class Market:
     enforces_limits: bool = False
     caps: dict[str, int] = field(default_factory=dict)
     traffic: dict[str, Traffic] = field(default_factory=dict)
+    visits: dict[str, deque[Visit]] = field(default_factory=dict)
     shown: Shown = field(init=False)
     counters: Counter[str] = field(default_factory=Counter)
     variants: dict[str, str | int | bool] = field(default_factory=dict)
@@ -100,6 +102,11 @@ class Market:
         if operation in ORDER_OPERATIONS:
             client_id = account.client_id if account else ""
             self.traffic.setdefault(client_id, Traffic()).receive(operation, self.clock)
+
+    def answered(self, account: Account | None, operation: str, began: float) -> None:
+        """Note that a request which came at UNIX time ``began`` has its answer."""
+        visits = self.visits.setdefault(account.client_id if account else "", deque(maxlen=REMEMBERED))
+        visits.append(Visit(operation, began, self.clock.time()))
 
     def broken_limit(self, limiter: Limiter, account: Account | None, operation: str) -> Rate | None:
         """Return the limit that one more request breaks, when limits are enforced."""

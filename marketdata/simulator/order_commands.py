@@ -125,3 +125,7 @@ class OrderCommands:
             "most_in_a_second": traffic.most_in_a_second,
             "requests": [{"operation": operation, "at": at} for operation, at in traffic.requests],
         }
+
+    async def visits(self, client_id: str) -> list[Json]:
+        """Return every request of an account: when it came, and when its answer was ready; oldest answer first."""
+        return [visit._asdict() for visit in self._market.visits.get(client_id, ())]

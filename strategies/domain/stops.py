@@ -16,6 +16,7 @@ class Stop:
         rule: When the position is to be left.
         quantity: Units of the instrument held.
         memory: What the rule remembers.
+        account_id: Where the position is; 0: not known.
 
     """
 
@@ -26,6 +27,7 @@ class Stop:
     rule: Rule
     quantity: int
     memory: Memory = field(default=None, compare=False)
+    account_id: int = field(default=0, compare=False)
 
     @property
     def bounds(self) -> Bounds:

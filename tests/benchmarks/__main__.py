@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from tests.benchmarks.plan import Plan
 
 NAMES = (
-    "decode", "armed", "instruments", "memory", "growth", "redis", "kite-3000", "kite-100", "dhan", "transport", "decision", "fanout", "stored", "scaling",
+    "decode", "armed", "instruments", "memory", "growth", "redis", "kite-3000", "kite-100", "dhan", "transport", "decision", "order", "fanout", "restart", "stored", "scaling",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.benchmarks import fanout, inside, receiving, redis_calls, scaling, stored, wire
+from tests.benchmarks import fanout, inside, order, receiving, redis_calls, restart, scaling, stored, wire
 from tests.benchmarks.figures import Row
 from tests.benchmarks.plan import Plan
 
@@ -20,7 +20,9 @@ MEASURES: Mapping[str, Callable[[Plan], Iterable[Row]]] = {
     "dhan": wire.dhan,
     "transport": receiving.received,
     "decision": wire.decision,
+    "order": order.measured,
     "fanout": fanout.fan_out,
+    "restart": restart.measured,
     "stored": stored.measured,
     "scaling": scaling.judged,
 }

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,8 @@ def use(url: str) -> None:
         {"default": database.configured(environ.Env.db_url_config(url))}
     )
     connections.settings["default"] = settings.DATABASES["default"] = configured["default"]
-    del connections["default"]
+    with suppress(AttributeError):  # this thread has none yet
+        del connections["default"]
 
 
 @contextmanager

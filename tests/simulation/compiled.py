@@ -82,10 +82,10 @@ def _shape(compiler: Any) -> Any:
         or query.extra or query.distinct or query.is_empty() or not query.where.children or query.subquery
     ):  # fmt: skip
         raise NotPlainError
-    related = query.select_related
+    related, (deferred, is_defer) = query.select_related, query.deferred_loading
     return (
         query.model, _shape_of_where(query.where), query.order_by, query.extra_order_by, query.default_ordering,
-        query.standard_ordering, _frozen(related), query.deferred_loading, query.values_select,
+        query.standard_ordering, _frozen(related), frozenset(deferred), is_defer, query.values_select,
         tuple((col.alias, col.target) for col in _columns(query.select)), query.default_cols,
         query.low_mark, query.high_mark, query.select_for_update, compiler.elide_empty, compiler.using,
         tuple((alias, type(join), getattr(join, "join_type", "")) for alias, join in query.alias_map.items()),

@@ -102,10 +102,13 @@ class DhanApi:
 
     def _server(self, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def serve(request: web.Request) -> web.StreamResponse:
+            began = self._market.clock.time()
             try:
                 return await self._answer(endpoint, await self._call(endpoint, request))
             except DhanError as exc:
                 return exc.response()
+            finally:
+                self._market.answered(caller(request, self._sessions), endpoint.operation, began)
 
         return serve
 

@@ -66,10 +66,13 @@ class KiteApi:
 
     def _server(self, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def serve(request: web.Request) -> web.StreamResponse:
+            began = self._market.clock.time()
             try:
                 return await self._answer(endpoint, await self._call(endpoint, request))
             except KiteError as exc:
                 return exc.response()
+            finally:
+                self._market.answered(caller(request, self._market), endpoint.operation, began)
 
         return serve
 
