@@ -2,12 +2,13 @@
 
 Reads commands from standard input, one a line, and answers each with one line of JSON:
 
-    kite SIZE ARMED INSTRUMENTS SEED     make frames of so many packets
+    kite SIZE ARMED INSTRUMENTS SEED     make frames of so many packets; INSTRUMENTS: see frames.Universe.named
     dhan INSTRUMENTS SEED                make packets, one a message
     check HITS SEED                      send one frame in which so many instruments fall through all their stops
     send SECONDS                         send what was made, over and over
     repeat TIMES                         send all that was made so many times
     pace FRAMES_A_SECOND COUNT           send one by one, each a hit, at its intended moment
+    beat FRAMES_A_SECOND COUNT           the same without hits
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import cycle
+from itertools import cycle, repeat
 
 from tests.benchmarks import frames
 
@@ -29,7 +30,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PING, _PONG = 9, 10
 _WAITING = 1 << 20
 _BLOCK = 1 << 16
-_SPUN_S = 0.002
+_SPUN_S, _LATE_S = 0.002, 0.001
 KITE_FRAMES, DHAN_PACKETS = 24, 40_000
 
 
@@ -108,7 +109,7 @@ class Generator:
         return result
 
     async def _on_kite(self, size: str, armed: str, instruments: str, seed: str) -> dict[str, float]:
-        self._universe, self._armed, self._size = frames.Universe.of(int(instruments)), int(armed), int(size)
+        self._universe, self._armed, self._size = frames.Universe.named(instruments), int(armed), int(size)
         self._rng = random.Random(int(seed))
         self._has_heartbeats = True
 
@@ -122,7 +123,7 @@ class Generator:
         return {"made": 1}
 
     async def _on_dhan(self, instruments: str, seed: str) -> dict[str, float]:
-        self._universe = frames.Universe.of(int(instruments))
+        self._universe = frames.Universe.named(instruments)
         self._rng = random.Random(int(seed))
 
         def make() -> list[bytes]:
@@ -134,13 +135,15 @@ class Generator:
         return {"made": 1}
 
     async def _on_check(self, hits: str, seed: str) -> dict[str, float]:
-        rng, tokens = random.Random(int(seed)), self._universe.tokens
-        chosen = set(rng.sample(tokens[: self._armed] or tokens, int(hits)))
+        rng, universe, tokens = random.Random(int(seed)), self._universe, self._universe.tokens
+        full = tokens[: self._armed]
+        chosen = rng.sample(full or tokens, int(hits))
         await self._connected.wait()
         now = int(time.time())
         if self._armed:
-            fallen = dict.fromkeys(chosen, frames.STOP * 100 - 100)
-            self._write(framed(frames.kite_frame(rng, tokens[:3_000], self._armed, now, fallen)))
+            fallen = {token: universe.stop_of[token] - 100 for token in chosen}
+            brief = tokens[self._armed : 3_000]
+            self._write(framed(frames.kite_frame(rng, universe, full, brief, now, fallen)))
         else:
             for token in chosen:
                 self._write(framed(frames.dhan_packet(token >> 8, frames.STOP - 1, now)))
@@ -173,22 +176,37 @@ class Generator:
         return {"repeated": int(times)}
 
     async def _on_pace(self, rate: str, count: str) -> dict[str, float]:
-        """Send frames of 100 at their moments; the first packet's price names the moment to whoever measures."""
-        await self._connected.wait()
-        universe, rng, tokens = self._universe, self._rng, list(self._universe.tokens)
-        began, late = time.time() + 0.2, 0
-        for number in range(int(count)):
-            due = began + number / float(rate)
-            hit = tokens[number % self._armed]
-            fallen = {hit: frames.STOP * 100 - number // self._armed}
-            others = rng.sample(tokens[: self._armed], self._size - 1)
-            chosen = [hit, *(token for token in others if token != hit)]
-            frame = framed(frames.kite_frame(rng, chosen, len(chosen), int(due) + frames.AHEAD_S, fallen))
-            await _until(due)
-            late += time.time() - due > 0.001
-            self._write(frame)
-            print(json.dumps({"at": due, "symbol": universe.symbols[number % self._armed]}))
+        """Send frames with one hit each; tell of each when it was due, and what it hits."""
+        tokens, symbols, armed = self._universe.tokens, self._universe.symbols, self._armed
+        hits = (
+            {tokens[number % armed]: self._universe.stops[number % armed] - number // armed}
+            for number in range(int(count))
+        )
+        late = 0
+        async for number, due, is_late in self._on_time(float(rate), hits):
+            late += is_late
+            print(json.dumps({"at": due, "symbol": symbols[number % armed]}))
         return {"paced": int(count), "late": late}
+
+    async def _on_beat(self, rate: str, count: str) -> dict[str, float]:
+        late = [is_late async for _, _, is_late in self._on_time(float(rate), repeat({}, int(count)))]
+        return {"paced": len(late), "late": sum(late)}
+
+    async def _on_time(
+        self, rate: float, hits: Iterable[Mapping[int, int]]
+    ) -> AsyncIterator[tuple[int, float, bool]]:
+        """Send a frame for each of ``hits`` (paise by token); yield its number, when it was due, and whether it was late."""
+        await self._connected.wait()
+        universe, rng, began = self._universe, self._rng, time.time() + 0.2
+        for number, fallen in enumerate(hits):
+            due = began + number / rate
+            others = rng.sample(universe.tokens[: self._armed], self._size - len(fallen))
+            chosen = [*fallen, *(token for token in others if token not in fallen)]
+            frame = framed(frames.kite_frame(rng, universe, chosen, (), int(due) + frames.AHEAD_S, fallen))
+            await _until(due)
+            is_late = time.time() - due > _LATE_S
+            self._write(frame)
+            yield number, due, is_late
 
     def _write(self, message: bytes) -> None:
         if self._writer is None:

@@ -90,10 +90,7 @@ class Inside:
 def parts(universe: frames.Universe, count: int) -> list[frames.Universe]:
     """Return the instruments of each of so many connections."""
     size = len(universe.symbols) // count
-    return [
-        frames.Universe(universe.symbols[at : at + size], universe.tokens[at : at + size])
-        for at in range(0, size * count, size)
-    ]
+    return [universe.part(at, at + size) for at in range(0, size * count, size)]
 
 
 def stops(universe: frames.Universe, armed: int) -> Iterable[Stop]:

@@ -52,8 +52,7 @@ class Ours:
             monitor=monitor, outlets=[cache, pages, publisher], calendar=Calendar(always=True), clock=clock
         )
         universe = Universe.of(instruments)
-        some = Universe(universe.symbols[:armed], universe.tokens[:armed])
-        for stop in armed_stops(some, stops):
+        for stop in armed_stops(universe.part(0, armed), stops):
             monitor.arm(stop)
         self.feed = AccountFeed(wanted(broker, universe, armed), self.processor, NoHooks(), clock)
         self.tasks = [loop.create_task(run()) for run in (cache.run, pages.run, publisher.run)]

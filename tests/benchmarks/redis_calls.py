@@ -33,7 +33,7 @@ async def _asked(url: str, count) -> int:
     house.warm(made(universe, 3_000, 2))
     rng, now = random.Random(8), int(time.time()) + frames.AHEAD_S
     fallen = dict.fromkeys(rng.sample(universe.tokens, 50), frames.STOP * 100 - 100)
-    frame = frames.kite_frame(rng, universe.tokens, 3_000, now, fallen)
+    frame = frames.kite_frame(rng, universe, universe.tokens, (), now, fallen)
     before = count()
     house.take(frame)
     asked = count() - before - 1

@@ -28,7 +28,7 @@ TTL_S = 30
 class Reference:
     """Connects on ``start``, lets go of what it has not come to on ``stop``."""
 
-    def __init__(self, broker: str, instruments: int, armed: int, stops: int) -> None:
+    def __init__(self, broker: str, instruments: str, armed: int, stops: int) -> None:
         from django.conf import settings
 
         from tests.benchmarks.frames import Universe
@@ -39,7 +39,7 @@ class Reference:
             )
         )
         self._broker = broker
-        self._universe = Universe.of(instruments)
+        self._universe = Universe.named(instruments)
         self._armed, self._stops = armed, stops
         self._names = dict(zip(self._universe.tokens, self._universe.symbols, strict=True))
         self._securities = {token >> 8: name for token, name in self._names.items()}
@@ -49,14 +49,12 @@ class Reference:
 
     async def load(self) -> None:
         """Write the strategies down."""
-        from marketdata.domain.prices import to_rupees
-        from tests.benchmarks.frames import stop_units
-
         pipeline = self._redis.pipeline(transaction=False)
         for number in range(self._stops):
-            symbol = self._universe.symbols[number % self._armed]
+            index, nth = number % self._armed, number // self._armed
+            symbol = self._universe.symbols[index]
             strategy = {"id": number, "symbol": symbol, "position": "BOUGHT", "sl_triggered": False}
-            stop = str(to_rupees(stop_units(number // self._armed)))
+            stop = str(Decimal(self._universe.stops[index] - nth) / 100)
             pipeline.set(f"strategy:{number}", json.dumps({**strategy, "stop_loss": stop}))
             pipeline.sadd(f"strategies:{symbol}", number)
             if number % 2_000 == 0:
@@ -140,7 +138,7 @@ class Reference:
 async def main(broker: str, instruments: str, armed: str, stops: str) -> None:
     from tests.benchmarks.ours import answer
 
-    reference = Reference(broker, int(instruments), int(armed), int(stops))
+    reference = Reference(broker, instruments, int(armed), int(stops))
     await reference.load()
     await answer(reference)
 
