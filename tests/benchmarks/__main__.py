@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from tests.benchmarks.plan import Plan
 
 NAMES = (
-    "decode", "armed", "instruments", "memory", "growth", "redis", "kite-3000", "kite-100", "dhan", "transport", "decision", "order", "fanout", "restart", "stored", "scaling",
+    "decode", "armed", "instruments", "memory", "growth", "redis", "kite-3000", "kite-100", "kite-mixed", "dhan", "transport",
+    "decision", "shipped", "order", "fanout", "restart", "stored", "scaling",
 )  # fmt: skip
 
 

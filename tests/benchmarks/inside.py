@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import cycle
 
 import numpy as np
 
@@ -234,13 +235,50 @@ def memory(plan: Plan) -> Iterable[Row]:
     yield plain_row("memory", "memory of an armed stop", "B", [size / (count - 3_000)], Bound(300, 100), note)
 
 
-def arming(plan: Plan) -> Iterable[Row]:
-    """How arming, disarming and triggering grow with what is armed on one instrument."""
+def growth(plan: Plan) -> Iterable[Row]:
+    """How costs grow with what is armed, and with instruments."""
+    yield from _ticks_growth(plan)
     for what, work in (("arm and disarm one", _arm_one), ("trigger 1,000 at once, each", _trigger)):
         for before in (1_000, 10_000, 100_000):
             figures = [work(before) for _ in range(plan.rounds)]
             note = f"{before:,} stops armed on the same instrument"
-            yield plain_row("growth", f"{what}, {before:,} armed", "µs", figures, None, note)
+            yield plain_row(
+                "growth", f"{what}, {before:,} armed", "µs", figures, None, note,
+                curve=what, against="stops armed on the instrument", x=before,
+            )  # fmt: skip
+
+
+def _ticks_growth(plan: Plan) -> Iterable[Row]:
+    """Cost of a tick by armed stops, and by instruments; each connection carries 3,000 at most."""
+    sizes = [(3_000, count) for count in (3_000, 30_000, 300_000)]
+    sizes += [(count, plan.stops) for count in (1_000, 3_000, 9_000)]
+    for number, (instruments_, armed_) in enumerate(sizes):
+        by_armed = number < 3
+        figures = _ns_of_a_tick(plan, instruments_, armed_)
+        what = f"cost of a tick, {instruments_:,} instruments, {armed_:,} stops"
+        yield plain_row(
+            "growth", what, "ns", figures, None, "frames of a connection's instruments, full packets, CPU time",
+            curve="cost of a tick", against="stops armed on 3,000 instruments" if by_armed else "instruments",
+            x=armed_ if by_armed else instruments_,
+        )  # fmt: skip
+
+
+def _ns_of_a_tick(plan: Plan, count: int, armed_: int) -> list[float]:
+    universe, connections = frames.Universe.of(count), -(-count // 3_000)
+    house, size = Inside(universe, armed_, connections), count // connections
+    each = parts(universe, connections)
+    for number, part in enumerate(each):
+        house.warm(made(part, size, 2), number)
+    turn = cycle(range(connections))
+    figures = []
+    for round_ in range(plan.rounds):
+        some = [
+            frame
+            for frames_ in zip(*(made(part, size, seed=round_) for part in each), strict=True)
+            for frame in frames_
+        ]
+        figures.append(ns_per_packet(lambda frame: house.take(frame, next(turn)), some, size, plan.seconds))
+    return figures
 
 
 def _one_instrument(armed: int) -> tuple[StopLossMonitor, list[Breach]]:

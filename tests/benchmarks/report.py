@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.figures import Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NOISY_LOAD = 1.0
 """Of other work, per core: above that the run is marked."""
@@ -97,23 +100,26 @@ def write(folder: Path, rows: Sequence[Row], failed: Mapping[str, str], about: M
         "failed": dict(failed),
     }
     target.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    plot(folder / "latest.svg", rows)
+    if _has_matplotlib():
+        plot(folder / "latest.svg", [row for row in rows if row.bound is not None])
+        plot_growth(folder / "growth.svg", [row for row in rows if "curve" in row.more])
     return target
 
 
-def plot(target: Path, rows: Sequence[Row]) -> None:
-    """Draw how far each judged figure is from its gate and its aim, on a scale of powers of ten."""
+def _has_matplotlib() -> bool:
     try:
         import matplotlib as mpl
     except ImportError:
-        say("matplotlib is not installed (make install): no plot")
-        return
+        say("matplotlib is not installed (make install): no plots")
+        return False
     mpl.use("Agg")
+    return True
+
+
+def plot(target: Path, judged: Sequence[Row]) -> None:
+    """Draw how far each judged figure is from its gate and its aim, on a scale of powers of ten."""
     from matplotlib import pyplot
 
-    judged = [row for row in rows if row.bound is not None]
-    if not judged:
-        return
     figure, axes = pyplot.subplots(figsize=(10, 0.5 * len(judged) + 1.2))
     for place, row in enumerate(judged):
         bound = row.bound
@@ -128,6 +134,31 @@ def plot(target: Path, rows: Sequence[Row]) -> None:
     axes.set_yticks(range(len(judged)), [row.what for row in judged])
     axes.invert_yaxis()
     axes.set_xlabel("times better than the gate (line: the gate; bar: the aim; one point a round)")
+    _save(figure, target)
+
+
+def plot_growth(target: Path, rows: Sequence[Row]) -> None:
+    """Draw each curve against what it should not grow with; both scales are powers of ten, so a flat line costs nothing."""
+    from matplotlib import pyplot
+
+    curves: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        curves.setdefault((row.more["against"], row.more["curve"]), []).append(row)
+    across = list(dict.fromkeys(against for against, _ in curves))
+    figure, panels = pyplot.subplots(1, len(across), figsize=(4 * len(across), 3.5), squeeze=False)
+    for (against, curve), points in curves.items():
+        axes = panels[0][across.index(against)]
+        middles = [row.ours.middle for row in points]
+        axes.plot([row.more["x"] for row in points], middles, "o-", label=f"{curve} ({points[0].unit})")
+        axes.set(xscale="log", yscale="log", xlabel=against)
+        axes.set_ylim(min(axes.get_ylim()[0], min(middles) / 3), max(axes.get_ylim()[1], max(middles) * 3))
+        axes.legend(fontsize="small")
+    _save(figure, target)
+
+
+def _save(figure: Figure, target: Path) -> None:
+    from matplotlib import pyplot
+
     figure.tight_layout()
     figure.savefig(target, metadata={"Date": None})
     pyplot.close(figure)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.benchmarks import fanout, inside, order, receiving, redis_calls, restart, scaling, stored, wire
+from tests.benchmarks import (
+    fanout,
+    inside,
+    order,
+    receiving,
+    redis_calls,
+    restart,
+    scaling,
+    shipped,
+    stored,
+    wire,
+)
 from tests.benchmarks.figures import Row
 from tests.benchmarks.plan import Plan
 
@@ -13,13 +24,15 @@ MEASURES: Mapping[str, Callable[[Plan], Iterable[Row]]] = {
     "armed": inside.armed,
     "instruments": inside.instruments,
     "memory": inside.memory,
-    "growth": inside.arming,
+    "growth": inside.growth,
     "redis": redis_calls.commands,
     "kite-3000": wire.kite_large,
     "kite-100": wire.kite_small,
+    "kite-mixed": wire.kite_mixed,
     "dhan": wire.dhan,
     "transport": receiving.received,
     "decision": wire.decision,
+    "shipped": shipped.measured,
     "order": order.measured,
     "fanout": fanout.fan_out,
     "restart": restart.measured,

@@ -38,7 +38,7 @@ _EXCHANGES = ("NSE", "BSE", "NFO")
 
 
 @contextmanager
-def whole_house(kind: str) -> Iterator[House]:
+def whole_house(kind: str, instruments: int = _LISTED) -> Iterator[House]:
     """Give a house with an empty database of ``kind``, which this process uses too for the block."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tickguard-benchmark-")))
@@ -48,7 +48,7 @@ def whole_house(kind: str) -> Iterator[House]:
         stack.callback(use, os.environ["DATABASE_URL"])
         use(url)
         call_command("migrate", verbosity=0)
-        simulator = stack.enter_context(start_simulator(folder, instruments=_LISTED))
+        simulator = stack.enter_context(start_simulator(folder, instruments=instruments))
         valkey = stack.enter_context(private_valkey())
         env = {**simulator.env, "REDIS_URL": valkey.url, "LOCK_DIR": str(folder), "DATABASE_URL": url}
         env["DEBUG"] = "0"  # with it Django keeps every query

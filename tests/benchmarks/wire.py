@@ -9,7 +9,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from tests.benchmarks.figures import Bound, Row, percentile, plain_row, ratio_row
 from tests.benchmarks.plan import Plan
@@ -72,20 +73,18 @@ class Child:
         return line.strip()
 
 
+class TickPath(Protocol):
+    """What takes the ticks: asked to ``start``, to ``stop``, and for a ``look`` at what it has done."""
+
+    def ask(self, command: str, /) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
     """One path with a feed's server of its own."""
 
-    def __init__(
-        self, stack: ExitStack, module: str, broker: str, instruments: int, armed: int, stops: int, redis: str
-    ) -> None:
-        port = free_port()
-        root = f"ws://127.0.0.1:{port}"
-        env = {"KITE_FEED_ROOT": root, "DHAN_FEED_ROOT": root, "REDIS_URL": redis, "DEBUG": "0"}
-        self.feed = Child("generator", port, env=env, cpu=OTHERS_CPU)
-        stack.callback(self.feed.close)
-        self.feed.ready()
-        self.path = Child(module, broker, instruments, armed, stops, env=env, cpu=OURS_CPU)
-        stack.callback(self.path.close)
+    feed: Child
+    path: TickPath
 
     def triggered(self, hits: int, seed: int) -> list[int]:
         """Send one frame in which instruments fall through all their stops; return which were triggered."""
@@ -120,31 +119,47 @@ class Side:
         return found
 
 
+def feed(stack: ExitStack) -> tuple[Child, dict[str, str]]:
+    """Start a feed's server; return it, and the variables that send a path to it."""
+    port = free_port()
+    root = f"ws://127.0.0.1:{port}"
+    env = {"KITE_FEED_ROOT": root, "DHAN_FEED_ROOT": root, "DEBUG": "0"}
+    server = Child("generator", port, env=env, cpu=OTHERS_CPU)
+    stack.callback(server.close)
+    server.ready()
+    return server, env
+
+
+def side(stack: ExitStack, module: str, broker: str, instruments: object, armed: int, stops: int) -> Side:
+    """Start a path with a feed and a Redis of its own; ``instruments``: see ``frames.Universe.named``."""
+    server, env = feed(stack)
+    env |= {"REDIS_URL": stack.enter_context(private_valkey()).url}
+    path = Child(module, broker, instruments, armed, stops, env=env, cpu=OURS_CPU)
+    stack.callback(path.close)
+    path.ready()
+    return Side(server, path)
+
+
 @contextmanager
 def sides(broker: str, instruments: int, armed: int, stops: int) -> Iterator[tuple[Side, Side]]:
     """Start both paths, each with its own Redis."""
     with ExitStack() as stack:
-        started = [
-            Side(stack, module, broker, instruments, armed, stops, stack.enter_context(private_valkey()).url)
-            for module in ("ours", "reference")
-        ]
-        for side in started:
-            side.path.ready()
+        started = [side(stack, module, broker, instruments, armed, stops) for module in ("ours", "reference")]
         yield started[0], started[1]
 
 
 def _compared(
-    plan: Plan, name: str, what: str, made: str, broker: str, armed: int, bound: Bound, note: str
+    plan: Plan, name: str, what: str, made: str, broker: str, armed: int, bound: Bound | None, note: str
 ) -> Iterator[Row]:
     with sides(broker, 3_000, armed, plan.stops) as both:
-        for side in both:
-            side.feed.ask(made)
-        found = [side.triggered(5, 77) for side in both]
+        for one in both:
+            one.feed.ask(made)
+        found = [one.triggered(5, 77) for one in both]
         if not found[0] or found[0] != found[1]:
             raise AssertionError(
                 f"not the same decisions: {len(found[0])} stops triggered against {len(found[1])}"
             )
-        rounds = [[side.sustained(plan.on_the_wire_s) for side in both] for _ in range(plan.rounds)]
+        rounds = [[one.sustained(plan.on_the_wire_s) for one in both] for _ in range(plan.rounds)]
         errors = both[0].path.ask("look")["errors"]
     ours, other = [[one[number] for one in rounds] for number in (0, 1)]
     if errors:
@@ -181,6 +196,15 @@ def kite_small(plan: Plan) -> Iterable[Row]:
     )  # fmt: skip
 
 
+def kite_mixed(plan: Plan) -> Iterable[Row]:
+    """Kite, frames of 3,000 of which a tenth is armed."""
+    note = f"300 instruments armed (full packets, 184 B), 2,700 watched (LTP, 8 B); {plan.stops:,} stops"
+    yield from _compared(
+        plan, "kite-mixed", "Kite frames of 3,000, a tenth of them armed", "kite 3000 300 3000 9",
+        "zerodha", 300, None, note,
+    )  # fmt: skip
+
+
 def dhan(plan: Plan) -> Iterable[Row]:
     """Dhan, one packet a message."""
     note = f"3,000 instruments armed, {plan.stops:,} stops; full packets (162 B), one a WebSocket message"
@@ -209,18 +233,16 @@ def decision(plan: Plan) -> Iterable[Row]:
     per_instrument = -(-count // instruments)
     received, intended = [], []
     with ExitStack() as stack:
-        redis = stack.enter_context(private_valkey()).url
-        side = Side(stack, "ours", "zerodha", instruments, instruments, instruments * per_instrument, redis)
-        side.path.ready()
-        side.feed.ask(f"kite 100 {instruments} {instruments} 4")
-        side.path.ask("start")
-        side.sustained(0.5)
-        side.path.ask("look")
-        side.feed.tell(f"pace 100 {count}")
+        ours = side(stack, "ours", "zerodha", instruments, instruments, instruments * per_instrument)
+        ours.feed.ask(f"kite 100 {instruments} {instruments} 4")
+        ours.path.ask("start")
+        ours.sustained(0.5)
+        ours.path.ask("look")
+        ours.feed.tell(f"pace 100 {count}")
         dues = []
-        while "done" not in (line := side.feed.answer()):
+        while "done" not in (line := ours.feed.answer()):
             dues.append(line)
-        hits = _all_hits(side, count)
+        hits = _all_hits(ours, count)
     for due, (symbol, at, decided) in zip(dues, hits, strict=True):
         if due["symbol"] != symbol:
             raise AssertionError(f"{symbol} was triggered instead of {due['symbol']}")
