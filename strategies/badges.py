@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, Prefetch, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from marketdata.badges import Said
 from marketdata.wanted import read_calendar
-from strategies.live.state import Market, strategy_row
+from strategies.live.state import Market, present_exits, strategy_row
 from strategies.live.words import exit_words
 from strategies.models import Exit, Strategy
 from strategies.protection import is_held
@@ -23,8 +23,7 @@ def present_market() -> Market:
 
 def with_parts(rows: QuerySet[Strategy]) -> QuerySet[Strategy]:
     """Read along what a badge is made of; an account once for all its strategies."""
-    present = Exit.objects.filter(epoch=F("strategy__epoch")).prefetch_related("orders")
-    parts: Any = ("account__listener", Prefetch("exits", present))
+    parts: Any = ("account__listener", present_exits())
     return rows.select_related("instrument", "user").prefetch_related(*parts).annotate(is_held=is_held())
 
 

@@ -7,7 +7,7 @@ is open, its own among them. Whatever is missing is the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,7 +60,8 @@ def protection(user_id: int | None, now: datetime, calendar: Calendar) -> Protec
     """Judge every armed stop and every open exit of a user, or of everybody. Blocks."""
     armed = _armed(user_id)
     doubtful = list(_doubtful(armed, now))
-    found = [(row.pk, why_unprotected(row, now, calendar)) for row in doubtful]
+    judge = Judge(now, calendar)
+    found = [(row.pk, judge.why_unprotected(row)) for row in doubtful]
     missing = [Unprotected(pk, reason) for pk, reason in found if reason]
     stuck = [Unprotected(row.strategy_id, _why_stuck(row)) for row in _needing_help(user_id)]
     count = max(armed.count(), len(doubtful))  # some may have ended in between
@@ -120,30 +121,76 @@ def _why_stuck(row: Exit) -> str:
 
 def why_unprotected(strategy: Strategy, now: datetime, calendar: Calendar) -> str:
     """Return what is missing for a stop to be protected; empty when nothing is."""
-    account, instrument = strategy.account, strategy.instrument
-    listener: Listener | None = getattr(account, "listener", None)
-    unseen = _unseen(listener, instrument.symbol)
-    is_open = calendar.phase(instrument.exchange, now.timestamp())[0] is Phase.OPEN
-    reasons = (
-        (strategy.position not in ("BOUGHT", "SOLD"), f"its position {strategy.position!r} is unknown"),
-        (not _is_above_zero(strategy.quantity), "it has no quantity"),
-        (strategy.stop_loss is None or strategy.stop_loss <= 0, "it has no stop"),
-        (not _is_to_run(account), f"the listener of {account} is stopped"),
-        (not is_reported(listener, now), "the listeners are not running"),
-        (_needs_login(account, listener, now), f"log in again at the broker of {account}"),
-        (
-            not is_connected(listener, now),
-            f"the feed of {account} is not connected{_because(listener)}{_meanwhile(listener, now)}",
-        ),
-        (not instrument.token, f"{instrument} is no longer in the broker's instrument list"),
-        (
-            not getattr(strategy, "is_held", True),
-            f"{instrument} is not subscribed: stop and start the strategy",
-        ),
-        (is_open and not is_ticking(listener, now), "prices have stopped coming"),
-        (is_open and bool(unseen), f"{instrument}: {unseen}"),
-    )
-    return next((reason for is_missing, reason in reasons if is_missing), "")
+    return Judge(now, calendar).why_unprotected(strategy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """What an account's feed leaves to be asked for: ``trouble`` as long as no stop of it is protected."""
+
+    trouble: str
+    is_ticking: bool
+    unseen: Mapping[str, str]
+
+
+class Judge:
+    """Judges stops as of one moment. What holds for an account or an exchange is found out once."""
+
+    def __init__(self, now: datetime, calendar: Calendar) -> None:
+        self._now = now
+        self._calendar = calendar
+        self._feeds: dict[int, _Feed] = {}
+        self._open: dict[str, bool] = {}
+
+    def is_open(self, exchange: str) -> bool:
+        """Tell whether the exchange is in its regular session."""
+        if exchange not in self._open:
+            self._open[exchange] = self._calendar.phase(exchange, self._now.timestamp())[0] is Phase.OPEN
+        return self._open[exchange]
+
+    def why_unprotected(self, strategy: Strategy) -> str:
+        """Return what is missing for a stop to be protected; empty when nothing is."""
+        return next(self._missing(strategy), "")
+
+    def _missing(self, strategy: Strategy) -> Iterator[str]:
+        instrument, feed = strategy.instrument, self._feed(strategy.account)
+        if strategy.position not in ("BOUGHT", "SOLD"):
+            yield f"its position {strategy.position!r} is unknown"
+        if not _is_above_zero(strategy.quantity):
+            yield "it has no quantity"
+        if strategy.stop_loss is None or strategy.stop_loss <= 0:
+            yield "it has no stop"
+        if feed.trouble:
+            yield feed.trouble
+        if not instrument.token:
+            yield f"{instrument} is no longer in the broker's instrument list"
+        if not getattr(strategy, "is_held", True):
+            yield f"{instrument} is not subscribed: stop and start the strategy"
+        if self.is_open(instrument.exchange):
+            if not feed.is_ticking:
+                yield "prices have stopped coming"
+            if unseen := str(feed.unseen.get(instrument.symbol, "")):
+                yield f"{instrument}: {unseen}"
+
+    def _feed(self, account: BrokerAccount) -> _Feed:
+        feed = self._feeds.get(account.pk)
+        if feed is None:
+            listener: Listener | None = getattr(account, "listener", None)
+            trouble = next(_troubles(account, listener, self._now), "")
+            unseen = {} if listener is None else listener.unseen
+            feed = self._feeds[account.pk] = _Feed(trouble, is_ticking(listener, self._now), unseen)
+        return feed
+
+
+def _troubles(account: BrokerAccount, listener: Listener | None, now: datetime) -> Iterator[str]:
+    if not _is_to_run(account):
+        yield f"the listener of {account} is stopped"
+    if not is_reported(listener, now):
+        yield "the listeners are not running"
+    if _needs_login(account, listener, now):
+        yield f"log in again at the broker of {account}"
+    if not is_connected(listener, now):
+        yield f"the feed of {account} is not connected{_because(listener)}{_meanwhile(listener, now)}"
 
 
 def _is_above_zero(quantity: object) -> bool:
@@ -158,11 +205,6 @@ def _needs_login(account: BrokerAccount, listener: Listener | None, now: datetim
     # With an expired login the feed may still tick, but no exit would be taken.
     refused = listener is not None and listener.state == Listener.State.LOGIN_NEEDED
     return refused or not token_life(account, now).holds
-
-
-def _unseen(listener: Listener | None, symbol: str) -> str:
-    """Return why an instrument is not seen although its feed ticks; empty when it is."""
-    return "" if listener is None else str(listener.unseen.get(symbol, ""))
 
 
 def _meanwhile(listener: Listener | None, now: datetime) -> str:

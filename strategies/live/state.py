@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.conf import settings
@@ -27,7 +28,7 @@ from strategies.live.alerts import alert_rows
 from strategies.live.score import score_of
 from strategies.live.texts import decimals, milliseconds, price_text
 from strategies.models import Exit, Strategy, StrategyEvent
-from strategies.protection import is_held, why_unprotected
+from strategies.protection import Judge, is_held
 from strategies.switches import mode_of
 
 Row = dict[str, Any]
@@ -38,7 +39,7 @@ _EXITS_SHOWN = 20
 _EVENTS_SHOWN = 60
 
 
-@dataclass(slots=True)
+@dataclass
 class State:
     """The rows of one user's page."""
 
@@ -49,7 +50,7 @@ class State:
     events: list[Row] = field(default_factory=list)  # newest first
     alerts: list[Row] = field(default_factory=list)  # what waits for an answer first
 
-    @property
+    @cached_property
     def score(self) -> Row:
         return score_of(self.strategies, self.listeners)
 
@@ -58,15 +59,17 @@ class State:
         return {row["symbol"] for row in (*self.strategies, *self.watch)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Market:
     """A moment, and what the calendar says of it."""
 
     now: datetime
     calendar: Calendar
 
-    def is_open(self, instrument: Instrument) -> bool:
-        return self.calendar.is_open(instrument.exchange, self.now)
+    @cached_property
+    def judge(self) -> Judge:
+        """Tells which stops are watched: each account is judged once."""
+        return Judge(self.now, self.calendar)
 
 
 def read_state(user_id: int, now: datetime) -> State:
@@ -93,8 +96,10 @@ def one_strategy(user_id: int, pk: int, now: datetime) -> Row | None:
 
 
 def strategy_row(strategy: Strategy, market: Market) -> Row:
-    """Return a strategy as the page shows it."""
-    exit_ = next((row for row in strategy.exits.all() if row.epoch == strategy.epoch), None)
+    """Return a strategy as the page shows it; ``present_exits`` have been prefetched."""
+    exits: list[Exit] = strategy.present_exits  # type: ignore[attr-defined]  # prefetched
+    # Read a moment later, it may be the exit of an arming that this row does not know of yet.
+    exit_ = next((row for row in exits if row.epoch == strategy.epoch), None)
     armed = strategy.status == Strategy.Status.ACTIVE and strategy.position != Strategy.Position.NONE
     trouble = _why_unwatched(strategy, market) if armed else ""
     said = words.strategy_words(strategy, exit_, trouble)
@@ -104,7 +109,7 @@ def strategy_row(strategy: Strategy, market: Market) -> Row:
         "title": strategy.name or strategy.symbol,
         "symbol": strategy.symbol,
         "decimals": decimals(tick_size),
-        "open": market.is_open(strategy.instrument),
+        "open": market.judge.is_open(strategy.instrument.exchange),
         "account": str(strategy.account),
         "simulated": strategy.account.broker in settings.SIMULATED_BROKERS,
         "is_live": mode_of(strategy.account, strategy) == "LIVE",
@@ -128,25 +133,39 @@ def strategy_row(strategy: Strategy, market: Market) -> Row:
 
 
 def _why_unwatched(strategy: Strategy, market: Market) -> str:
-    reason = why_unprotected(strategy, market.now, market.calendar)
+    reason = market.judge.why_unprotected(strategy)
     return reason.removeprefix(f"{strategy.symbol}: ")  # the row names it anyway
 
 
-def _own_strategies(user_id: int) -> Any:
+def present_exits() -> Any:
+    """Return what to prefetch for ``strategy_row``: the exit of the present arming, with its orders."""
     present = Exit.objects.filter(epoch=F("strategy__epoch")).prefetch_related("orders")
+    # A list of its own: a related manager, made for each of thousands of strategies, takes longer than all else.
+    return Prefetch("exits", present, to_attr="present_exits")
+
+
+def _own_strategies(user_id: int) -> Any:
     return (
         Strategy.objects.filter(user=user_id)
-        .select_related("instrument")
         # Prefetched, an account is one object for all its strategies, and its credentials are decrypted once.
-        .prefetch_related("account__listener", Prefetch("exits", present))
+        .prefetch_related("account__listener", present_exits())
         .annotate(is_held=is_held())
     )
 
 
 def _strategies(user_id: int) -> Iterable[Strategy]:
     closed = Strategy.Status.CLOSED
-    yield from _own_strategies(user_id).exclude(status=closed).order_by("pk")
-    yield from _own_strategies(user_id).filter(status=closed).order_by("-pk")[:_CLOSED_SHOWN]
+    # Read by themselves: an instrument is one object for all its strategies.
+    instruments = Instrument.objects.filter(strategies__user=user_id).distinct().in_bulk()
+    own = _own_strategies(user_id)
+    for rows in (
+        own.exclude(status=closed).order_by("pk"),
+        own.filter(status=closed).order_by("-pk")[:_CLOSED_SHOWN],
+    ):
+        for row in rows:
+            if row.instrument_id in instruments:  # else it came in between, and is read when it is looked at
+                row.instrument = instruments[row.instrument_id]
+            yield row
 
 
 # --- exits ------------------------------------------------------------------------------
@@ -233,7 +252,7 @@ def _watch_row(row: Subscription, market: Market) -> Row:
         "symbol": instrument.symbol,
         "title": instrument.name or instrument.get_instrument_type_display(),
         "decimals": decimals(instrument.tick_size),
-        "open": market.is_open(instrument),
+        "open": market.judge.is_open(instrument.exchange),
         "account": str(row.account),
     }
 

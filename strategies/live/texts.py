@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 
 _FEWEST = 2
 
 
+@lru_cache(256)
 def decimals(tick_size: Decimal) -> int:
     """Return how many decimals the exchange shows for this tick size (0.05 -> 2, 0.0025 -> 4)."""
     exponent = tick_size.normalize().as_tuple().exponent

@@ -20,6 +20,7 @@ from marketdata.domain.sessions import Calendar
 from marketdata.models import BrokerAccount, Instrument, Listener, Subscription
 from marketdata.wanted import WantedReader
 from strategies.arming import ArmedReader
+from strategies.live.changes import changed_rows, is_same_set
 from strategies.live.state import read_state
 from strategies.models import Strategy
 from strategies.monitor import StopLossMonitor
@@ -52,6 +53,8 @@ def measured(plan: Plan) -> Iterable[Row]:
     page = [_cpu_s(lambda: read_state(user.pk, datetime.now(UTC))) for _ in rounds]
     note = f"{INSTRUMENTS:,} watched instruments and {STRATEGIES:,} strategies of one user"
     yield plain_row("stored", "snapshot of the page", "CPU s", page, None, note)
+    again = [_cpu_s(_looking_again(user)) for _ in rounds]
+    yield plain_row("stored", "looking at the page again, nothing changed", "CPU s", again, None, note)
     count = LISTED // 10 if plan.is_quick else LISTED
     with tempfile.TemporaryDirectory() as folder:
         listed = _list(Path(folder) / "instruments.csv", count)
@@ -86,6 +89,19 @@ def _all_protected(now: datetime, count: int) -> None:
     found = protection(None, now, Calendar(always=True))
     if found.protected != count:
         raise AssertionError(f"{found.protected} of {count} stops are protected")
+
+
+def _looking_again(user: User) -> Callable[[], None]:
+    """Return what a room does every three seconds while anybody is in it."""
+    before = read_state(user.pk, datetime.now(UTC))
+    assert before.score  # told when it was read
+
+    def look() -> None:
+        after = read_state(user.pk, datetime.now(UTC))
+        assert is_same_set(before, after)
+        assert not changed_rows(before, after)
+
+    return look
 
 
 def _armed(count: int) -> tuple[ArmedReader, StopLossMonitor]:
