@@ -69,7 +69,7 @@ def protection(user_id: int | None, now: datetime, calendar: Calendar) -> Protec
 
 
 def is_held() -> Exists:
-    """Return the annotation ``is_held`` that ``why_unprotected`` reads: the instrument is subscribed."""
+    """Return the annotation ``is_held`` that a judge reads: the instrument is subscribed."""
     held = Subscription.objects.filter(
         account=OuterRef("account"), instrument=OuterRef("instrument"), holder__startswith=STRATEGY
     )
@@ -82,7 +82,7 @@ def _armed(user_id: int | None) -> QuerySet[Strategy]:
 
 
 def _doubtful(armed: QuerySet[Strategy], now: datetime) -> QuerySet[Strategy]:
-    """Return the rows that ``why_unprotected`` has to judge: all but those that the database sees lack nothing."""
+    """Return the rows that have to be judged one by one: all but those that the database sees lack nothing."""
     accounts = BrokerAccount.objects.filter(pk__in=armed.values("account")).select_related("listener")
     is_seen = _is_seen(account for account in accounts if _is_well(account, now))
     is_plain = _IS_WHOLE & Q(is_held=True) & ~Q(instrument__token="") & is_seen
@@ -117,11 +117,6 @@ def _needing_help(user_id: int | None) -> QuerySet[Exit]:
 
 def _why_stuck(row: Exit) -> str:
     return row.concern or "its exit needs a person"
-
-
-def why_unprotected(strategy: Strategy, now: datetime, calendar: Calendar) -> str:
-    """Return what is missing for a stop to be protected; empty when nothing is."""
-    return Judge(now, calendar).why_unprotected(strategy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Market:
 
 
 def read_state(user_id: int, now: datetime) -> State:
-    """Read one user's page. Blocks: about nine short queries."""
+    """Read one user's page. Blocks: about ten short queries."""
     market = Market(now, read_calendar(always=settings.MARKET_HOURS == "always"))
     return State(
         strategies=[strategy_row(row, market) for row in _strategies(user_id)],

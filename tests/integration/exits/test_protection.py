@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from marketdata.domain.sessions import Calendar
 from marketdata.models import BrokerAccount, Instrument, Listener, Subscription
 from strategies.models import Strategy
-from strategies.protection import Protection, Unprotected, is_held, protection, why_unprotected
+from strategies.protection import Judge, Protection, Unprotected, is_held, protection
 from strategies.services import start_strategy
 from tests.support.exits import make
 
@@ -35,7 +35,7 @@ def strategies(account, instruments) -> list[Strategy]:
 
 def one_by_one(calendar: Calendar) -> Protection:
     rows = Strategy.objects.filter(status="active").exclude(position="NONE").annotate(is_held=is_held())
-    found = [(row.pk, why_unprotected(row, NOW, calendar)) for row in rows.order_by("pk")]
+    found = [(row.pk, Judge(NOW, calendar).why_unprotected(row)) for row in rows.order_by("pk")]
     missing = tuple(Unprotected(pk, reason) for pk, reason in found if reason)
     return Protection(len(found), len(found) - len(missing), missing)
 
