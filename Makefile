@@ -55,7 +55,7 @@ burst: install ## A thousand stops of one account in one tick, at each broker's 
 soak: install ## A market day at speed, faults on schedule: every stop, memory, descriptors. SOAK_ARGS="--minutes 15"
 	$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
-bench: install ## Speed, side by side with the specification's own design: about ten minutes. BENCH_ARGS="--rows NAME"
+bench: install ## Speed, side by side with the specification's own design: a quarter of an hour. BENCH_ARGS="--rows NAME"
 	$(IN_DEVELOPMENT) $(BIN)/python manage.py benchmark $(BENCH_ARGS)
 
 mutants: install ## Evil edits of the order path, each of which the tests must notice

@@ -73,8 +73,8 @@ def measured(plan: Plan) -> Iterable[Row]:
         other = side(stack, "reference", "zerodha", path, count, count)
         for one in (ours, other):
             one.feed.ask(f"kite {count} {count} {path} 9")
-        rounds = [[one.sustained(plan.on_the_wire_s) for one in (ours, other)] for _ in range(plan.rounds)]
         _check(ours, other)
+        rounds = [[one.sustained(plan.on_the_wire_s) for one in (ours, other)] for _ in range(plan.rounds)]
         ours.feed.ask(f"kite {IN_A_FRAME} {min(count, TICKING)} {path} 10")
         ages = [_p99_ms(ours, audience, plan.on_the_wire_s) for _ in range(plan.rounds)]
     yield from _rows(rounds, ages, count)
