@@ -209,7 +209,10 @@ class AccountDesk:
     async def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
         """Return quotes by symbol. Raises ``BrokerError``."""
         self._quoted = self._clock.monotonic()
-        return await self.calls.read(lambda: self._gateway.quotes(symbols))
+        try:
+            return await self.calls.read(lambda: self._gateway.quotes(symbols))
+        finally:
+            self._quoted = self._clock.monotonic()  # many symbols are several requests, the last just now
 
     async def watch(self, symbols: Collection[str]) -> Mapping[str, Quote]:
         """Return quotes by symbol for watching prices: exits ask first, this waits until it may.
@@ -224,7 +227,7 @@ class AccountDesk:
         try:
             return await self.quotes(symbols)
         finally:
-            self._watched = self._clock.monotonic()  # many symbols are several requests, the last just now
+            self._watched = self._clock.monotonic()
 
     async def quote(self, symbol: str) -> Quote | None:
         """Return one quote at most a second old; None when the broker has none.
