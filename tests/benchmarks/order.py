@@ -23,13 +23,12 @@ from tests.benchmarks.whole import (
     DATABASES,
     POSTGRES,
     SQLITE,
-    STOP,
-    THROUGH,
     judged,
     listed,
     part_of,
     whole_house,
 )
+from tests.support.crowd import STOP, THROUGH
 from tests.support.house import House
 from tests.support.trader import Trader
 from tests.support.waiting import eventually

@@ -11,11 +11,12 @@ from decimal import Decimal
 
 from django.utils import timezone
 
-from marketdata.models import BrokerAccount, Instrument, Listener, Subscription
+from marketdata.models import BrokerAccount, Instrument, Listener
 from strategies.models import Exit, Strategy
 from tests.benchmarks.figures import Bound, Row, plain_row
 from tests.benchmarks.plan import Plan
-from tests.benchmarks.whole import DATABASES, SQLITE, STOP, THROUGH, judged, listed, part_of, whole_house
+from tests.benchmarks.whole import DATABASES, SQLITE, armed, judged, listed, part_of, whole_house
+from tests.support.crowd import STOP, THROUGH
 from tests.support.house import House
 from tests.support.processes import Process
 from tests.support.trader import Trader
@@ -44,8 +45,6 @@ def measured(plan: Plan) -> Iterable[Row]:
 def _restarts(house: House, instruments: int, strategies: int, rounds: int) -> list[float]:
     trader = Trader.join("zerodha", house.simulator.control)
     account = trader.account
-    account.desired_state = BrokerAccount.DesiredState.RUNNING
-    account.save()
     rows = _armed(account, instruments, strategies)
     listeners = _started(house, timezone.now(), len(rows))
     took = []
@@ -83,13 +82,8 @@ def _armed(account: BrokerAccount, instruments: int, strategies: int) -> Sequenc
         )
         for one in contracts
     )  # fmt: skip
-    rows = Strategy.objects.bulk_create(
-        _strategy(account, listed_rows[number % instruments], f"s{number}") for number in range(strategies)
-    )
-    Subscription.objects.bulk_create(
-        Subscription(account=account, instrument=one.instrument, holder=f"strategy:{one.pk}") for one in rows
-    )
-    return rows
+    numbers = range(strategies)
+    return armed(account, (_strategy(account, listed_rows[n % instruments], f"s{n}") for n in numbers))
 
 
 def _strategy(account: BrokerAccount, instrument: Instrument, name: str) -> Strategy:

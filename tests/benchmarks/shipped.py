@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from marketdata.domain.instruments import Contract
-from marketdata.listening import keep_running
-from marketdata.models import Subscription
 from strategies.models import Exit, Strategy
 from tests.benchmarks.figures import Bound, Row, percentile, plain_row, ratio_row
 from tests.benchmarks.frames import Universe
 from tests.benchmarks.plan import Plan
-from tests.benchmarks.whole import SQLITE, STOP, judged, listed, part_of, whole_house
+from tests.benchmarks.whole import SQLITE, armed, judged, listed, part_of, whole_house
 from tests.benchmarks.wire import OTHERS_CPU, OURS_CPU, Child, Side, feed, side
+from tests.support.crowd import STOP
 from tests.support.house import House
 from tests.support.live import session_cookie
 from tests.support.ports import free_port
@@ -170,19 +169,17 @@ def _rows_of(trader: Trader, contracts: Iterable[Contract]) -> Iterator[tuple[st
 def _arm(trader: Trader, universe: Universe) -> None:
     account = trader.account
     instruments = trader.listed(*universe.symbols)
-    strategies = Strategy.objects.bulk_create(
-        Strategy(
-            user=account.user, account=account, instrument=instrument, name=str(number), status="active",
-            position="BOUGHT", product="NRML", quantity=instrument.lot_size, stop_loss=Decimal(stop) / 100, epoch=1,
-            contract=instrument.contract,
-        )
-        for number, (instrument, stop) in enumerate(zip(instruments, universe.stops, strict=True))
+    armed(
+        account,
+        (
+            Strategy(
+                user=account.user, account=account, instrument=instrument, name=str(number), status="active",
+                position="BOUGHT", product="NRML", quantity=instrument.lot_size, stop_loss=Decimal(stop) / 100,
+                epoch=1, contract=instrument.contract,
+            )
+            for number, (instrument, stop) in enumerate(zip(instruments, universe.stops, strict=True))
+        ),
     )  # fmt: skip
-    Subscription.objects.bulk_create(
-        Subscription(account=account, instrument=one.instrument, holder=f"strategy:{one.pk}")
-        for one in strategies
-    )
-    keep_running([account.pk], by=None, reason="benchmark")
 
 
 def _pin(pid: int, cpu: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -16,21 +16,20 @@ from django.utils import timezone
 from marketdata.domain.instruments import Contract
 from marketdata.domain.prices import round_down
 from marketdata.domain.sessions import Calendar
+from marketdata.listening import keep_running
+from marketdata.models import BrokerAccount, Subscription
+from strategies.models import Strategy
 from strategies.protection import Protection, protection
 from tests.crash.world import use
 from tests.support.house import House
 from tests.support.postgres import PROGRAMS, private_postgres
 from tests.support.simulator import start_simulator
-from tests.support.trader import contracts, endpoints
+from tests.support.trader import contracts, endpoints, forget_lists
 from tests.support.valkey import private_valkey
 
 POSTGRES, SQLITE = "PostgreSQL", "SQLite"
 DATABASES = (POSTGRES, SQLITE) if PROGRAMS is not None else (SQLITE,)
 """Where each figure is taken: both on a disk that has to have what was committed."""
-
-STOP, THROUGH = Decimal("0.97"), Decimal("0.965")
-"""Of the last price: inside the day's band, and no freak print."""
-
 
 _LISTED = 3_100
 _KINDS = ("EQ", "FUT", "CE", "PE")
@@ -54,6 +53,7 @@ def whole_house(kind: str, instruments: int = _LISTED) -> Iterator[House]:
         env["DEBUG"] = "0"  # with it Django keeps every query
         stack.enter_context(override_settings(BROKER_ENDPOINTS=endpoints(simulator)))
         simulator.control.enforce_limits()
+        forget_lists()
         yield House(simulator, valkey, env, stack.enter_context(ExitStack()))
 
 
@@ -68,6 +68,16 @@ def listed(count: int) -> Sequence[Contract]:
         found,
         key=lambda one: (_KINDS.index(one.instrument_type), places.get(one.exchange, far), one.symbol),
     )[:count]
+
+
+def armed(account: BrokerAccount, strategies: Iterable[Strategy]) -> list[Strategy]:
+    """Store active strategies with their subscriptions, and have their account run."""
+    rows = Strategy.objects.bulk_create(strategies)
+    Subscription.objects.bulk_create(
+        Subscription(account=account, instrument=one.instrument, holder=f"strategy:{one.pk}") for one in rows
+    )
+    keep_running([account.pk], by=None, reason="benchmark")
+    return rows
 
 
 def part_of(price: Decimal, share: Decimal, tick: Decimal) -> Decimal:

@@ -57,6 +57,11 @@ def contracts(broker: str) -> Mapping[str, Contract]:
     return _lists[broker]
 
 
+def forget_lists() -> None:
+    """Read the lists anew: the next simulator may list other instruments."""
+    _lists.clear()
+
+
 def endpoints(simulator: RunningSimulator) -> dict[str, dict[str, str]]:
     """Return what ``BROKER_ENDPOINTS`` is to be, to reach the simulator."""
     return {
