@@ -30,9 +30,8 @@ class StopBook:
         self._user_id = user_id
         self._symbol = symbol
         self._armed = armed
-        self._floors = (
-            Ranked()
-        )  # every stop that has no ceiling is in here, one that no price reaches as well
+        # Every stop that has no ceiling is in here, one that no price reaches as well.
+        self._floors = Ranked()
         self._ceilings = Ranked()
 
     def __bool__(self) -> bool:
