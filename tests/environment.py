@@ -46,6 +46,9 @@ VARIABLES = {
     "HEALTH_TOKEN": "tests-health-token",
     "LIVE_TRADING": "0",
     "SIMULATOR_CONTROL": f"http://{_NOWHERE}",
+    "DEMO": "",
+    "DEMO_PASSWORD": "",
+    "EMBEDDED_REDIS": "",
     **_endpoints(),
 }
 os.environ.update(VARIABLES)

@@ -9,6 +9,7 @@ from cryptography.fernet import Fernet
 
 from project.demo import dotenv, ports
 from project.env import is_loopback
+from tests.environment import VARIABLES
 from tests.support.simulator import free_ports
 
 
@@ -99,3 +100,8 @@ def test_a_file_of_ones_own_on_this_machine_is_used_and_never_written(path: Path
     path.write_text(text)
     assert dotenv.prepare(path, {}).variables["SECRET_KEY"] == complete["SECRET_KEY"]
     assert path.read_text() == text
+
+
+def test_nothing_that_the_demo_wrote_down_reaches_a_test(path: Path) -> None:
+    """Else the tests would fail in a folder in which somebody has tried the demo."""
+    assert dotenv.prepare(path, {}).variables.keys() <= VARIABLES.keys()
