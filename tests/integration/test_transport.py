@@ -146,7 +146,7 @@ async def test_who_does_not_read_is_waited_for_and_nothing_is_lost(scheme: str, 
     tls, file = self_signed(tmp_path)
     trusted = ssl.create_default_context(cafile=str(file))
     sent = [number.to_bytes(4, "big") * (1 + number % 3 * 60) for number in range(100_000)]
-    impatient = TransportOptions(silence_s=0.5, ping_interval_s=0.1, ping_timeout_s=0.2, close_timeout_s=0.5)
+    impatient = TransportOptions(silence_s=2.0, ping_interval_s=0.1, ping_timeout_s=1.0, close_timeout_s=0.5)
 
     async def send(feed: KiteFeed) -> None:
         for message in sent:
@@ -155,7 +155,7 @@ async def test_who_does_not_read_is_waited_for_and_nothing_is_lost(scheme: str, 
     async with kite_feed(tls if scheme == "wss" else None) as feed, asyncio.timeout(30):
         transport = await opened(feed, impatient, scheme=scheme, tls=trusted)
         sending = asyncio.create_task(send(feed))
-        await SystemClock().sleep(1.0)
+        await SystemClock().sleep(2.5)  # longer than silence may last
         assert not sending.done()
         first = await transport.receive_all()
         assert len(first) < 30_000  # what one or two reads bring, not what the sockets hold
