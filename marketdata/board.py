@@ -10,14 +10,15 @@ loud, and only after that is the slot opened again, with the bounds as they then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from marketdata.columns import NO_TIME, ColumnReader, Columns, Flags, Floats, Indices, Ints, Slots
 from marketdata.domain.gate import FUTURE_TOLERANCE, TICK_MAX_AGE, Accepted
 from marketdata.domain.ticks import Tick
+from marketdata.edges import Edges, key_of
 from marketdata.subscribed import WireToken
 
 KEPT = 16
@@ -79,19 +80,38 @@ class _Rows:
             getattr(self, name)[here] = column[there]
 
 
+class _Few(NamedTuple):
+    """A small frame, judged: all that was not told is quiet, if no instrument is there twice.
+
+    Attributes:
+        slots: Of the packets; of those that were told, any.
+        told: The numbers of those that were.
+        is_moved: What was told has moved others' bounds.
+
+    """
+
+    slots: Indices
+    told: list[int]
+    is_moved: bool
+
+
 class Board:
     """The quiet prices of one connection. Belongs to its event loop; none of its methods waits."""
 
     def __init__(self, reader: ColumnReader, house: House) -> None:
         self._reader = reader
         self._house = house
-        self._tokens: list[WireToken] = []
+        self._carried: dict[WireToken, str] = {}
+        self._tokens: list[WireToken] = []  # of each slot, by key
         self._symbols: list[str] = []
         self._slots = Slots([])
+        self._edges = Edges([])
+        self._slot_by_key: dict[int, int] = {}
         self._slot_of: dict[str, int] = {}
         self._rows = _Rows(0)
         self._last = np.zeros(1, np.intp)  # scratch: the last packet of each slot
-        self._opened: set[int] = set()  # slots that are, or have been since they were last told of
+        self._opened: set[int] = set()  # slots
+        self._newest = 0  # exchange time of all quiet packets so far
         self._until = float("inf")
         self._changes = 0
 
@@ -99,42 +119,52 @@ class Board:
 
     def carry(self, symbols: Mapping[WireToken, str]) -> None:
         """Be about these instruments from now on; of those that stay, nothing is lost."""
-        if self._tokens == list(symbols) and self._symbols == list(symbols.values()):
+        if self._carried == symbols:
             return  # asked for anew, or in another mode
-        before = self._slot_of
-        stay = [one for token, one in symbols.items() if one in before and self._tokens[before[one]] == token]
+        before, rows, opened = self._slot_of, self._rows, self._opened
+        stay = [one for token, one in symbols.items() if one in before and self._carried.get(token) == one]
         for symbol in before.keys() - set(stay):
             self.wake(symbol)
-        rows = self._rows
-        self._tokens, self._symbols = list(symbols), list(symbols.values())
+        self._number(symbols)
+        here, there = [self._slot_of[one] for one in stay], [before[one] for one in stay]
+        self._rows.take(rows, here, there)
+        self._opened = {slot for slot, its in zip(here, there, strict=True) if its in opened}
+        for slot in self._opened:
+            self._mark(slot, self._rows.low[slot], self._rows.high[slot])
+        self._changes += 1
+
+    def _number(self, symbols: Mapping[WireToken, str]) -> None:
+        """Give each instrument a slot, by its key; all are shut."""
+        keys = {self._reader.key(token): token for token in symbols}
+        self._carried = dict(symbols)
+        self._tokens = [keys[key] for key in sorted(keys)]
+        self._symbols = [symbols[token] for token in self._tokens]
         self._slot_of = {symbol: slot for slot, symbol in enumerate(self._symbols)}
-        self._slots = Slots([self._reader.key(token) for token in self._tokens])
+        self._slot_by_key = {key: slot for slot, key in enumerate(sorted(keys))}
+        self._slots = Slots(sorted(keys))
+        self._edges = Edges(sorted(keys) if self._reader.has_marks else [])
         self._rows = _Rows(len(self._tokens))
         self._last = np.zeros(len(self._tokens) + 1, np.intp)
-        self._rows.take(rows, [self._slot_of[one] for one in stay], [before[one] for one in stay])
-        self._opened = {self._slot_of[one] for one in stay if before[one] in self._opened}
-        self._changes += 1
 
     def wake(self, symbol: str) -> None:
         """Tell what is known of an instrument, and take its next packet the ordinary way."""
         slot = self._slot_of.get(symbol)
         if slot is None or slot not in self._opened:
             return
-        rows = self._rows
-        rows.low[slot], rows.high[slot] = _SHUT
         self._opened.discard(slot)
+        self._shut(slot)
         self._changes += 1
         self._tell_kept(slot)
 
     def _tell_kept(self, slot: int) -> None:
         """Have settled and shown what has not been: at once, for what comes next is newer."""
-        rows, symbol = self._rows, self._symbols[slot]
-        seen, settled, shown = (int(column[slot]) for column in (rows.seen, rows.settled, rows.shown))
+        rows = self._rows
+        seen, settled, shown = rows.seen.item(slot), rows.settled.item(slot), rows.shown.item(slot)
         if seen == settled == shown:
             return
-        ticks = self._ticks(slot, min(settled, seen - 1))
+        ticks = self._told(slot, min(settled, seen - 1), seen)
         if seen != settled:
-            self._house.settle(symbol, ticks, int(rows.newest[slot]))
+            self._house.settle(self._symbols[slot], ticks, rows.newest.item(slot))
             rows.settled[slot] = seen
         if seen != shown:
             self._house.show(ticks[-1:])
@@ -146,78 +176,127 @@ class Board:
             self.wake(self._symbols[slot])
         self._until = float("inf")
 
-    def open(self, symbols: Iterable[str]) -> None:
-        """Let the prices of these be quiet again, within the bounds that hold now."""
-        for symbol in symbols:
-            slot = self._slot_of.get(symbol)
-            interval = None if slot is None else self._house.interval(symbol)
-            if slot is not None and interval is not None:
-                self._open(slot, interval)
-
     # --- the hot path ---------------------------------------------------------------------
 
-    def take(self, frame: bytes, columns: Columns, now: float, tell: Callable[[bytes], object]) -> int:
-        """Take the packets of a frame; return how many were quiet.
+    def take(self, frame: bytes, now: float, tell: Callable[[bytes], object]) -> int | None:
+        """Take the packets of a frame; return how many were quiet; None: it is to be decoded as it is.
 
         Args:
-            frame: What ``columns`` were read from.
-            columns: Its packets.
+            frame: As it came.
             now: UNIX seconds when it was read.
             tell: Takes a frame of the loud packets, before anything is kept: a decision waits for nothing.
 
         """
-        slots = self._slots.of(columns.keys)
-        while (loud := self._loud(columns, slots, now)) is not None:
-            changes = self._tell_loud(frame, columns.only(loud), slots[loud], tell)
-            columns, slots = columns.only(~loud), slots[~loud]
-            if changes == self._changes:
-                break  # else what was decided has moved a bound: the others are judged anew
-        self._keep(columns, slots, now)
+        if now >= self._until:
+            self.wake_all()
+        few = self._judge_few(frame, now, tell)
+        columns = self._reader.read(frame, now)
+        if columns is None:
+            return None
+        slots = self._slots.of(columns.keys) if few is None else few.slots
+        if few is not None and few.told:
+            others = np.ones(len(slots), np.bool_)
+            others[few.told] = False
+            columns, slots = columns.only(others), slots[others]
+        order = None if few is None else self._order(slots)
+        if few is None or few.is_moved or order is not None:
+            columns, slots = self._judge(frame, columns, slots, now, tell)
+            order = self._order(slots)
+        self._keep(columns, slots, order, now)
         return len(slots)
+
+    def _judge_few(self, frame: bytes, now: float, tell: Callable[[bytes], object]) -> _Few | None:
+        """Tell the loud packets of a small frame; None: it is none."""
+        few = self._reader.few(frame)
+        if few is None:
+            return None
+        found = self._edges.find(few.marks)
+        places = found.tolist()
+        numbers = [at for at, place in enumerate(places) if not place & 1]
+        loud = {self._slot_by_key.get(key_of(few.marks.item(at)), self._slots.unknown) for at in numbers}
+        if few.times and not self._are_timely(few.times, now):
+            loud |= self._untimely_slots(places, few.times, now)
+        if any(2 * slot + 1 in places for slot in loud):
+            # An instrument with one loud packet has all its packets judged one by one, in their order.
+            numbers = [at for at, place in enumerate(places) if not place & 1 or place >> 1 in loud]
+        is_moved = bool(loud) and self._tell(frame, numbers, loud - {self._slots.unknown}, tell)
+        return _Few(found >> 1, numbers, is_moved)
+
+    def _untimely_slots(self, places: Sequence[int], times: Sequence[int], now: float) -> set[int]:
+        """Return the slots with a quiet price whose time is not."""
+        return {
+            place >> 1
+            for place, time in zip(places, times, strict=True)
+            if place & 1 and not self._is_timely(place >> 1, time, now)
+        }
+
+    def _are_timely(self, times: Sequence[int], now: float) -> bool:
+        """Tell whether all of them are, of whichever instruments."""
+        oldest = max(self._newest, now - TICK_MAX_AGE)
+        return oldest <= min(times) and max(times) <= now + FUTURE_TOLERANCE
+
+    def _is_timely(self, slot: int, time: int, now: float) -> bool:
+        if time == NO_TIME:
+            return True
+        return bool(self._rows.newest[slot] <= time) and now - TICK_MAX_AGE <= time <= now + FUTURE_TOLERANCE
+
+    def _judge(
+        self, frame: bytes, columns: Columns, slots: Indices, now: float, tell: Callable[[bytes], object]
+    ) -> tuple[Columns, Indices]:
+        """Tell the loud packets; return the others."""
+        is_moved = True
+        while is_moved and (loud := self._loud(columns, slots, now)) is not None:
+            told = set(slots[loud].tolist()) - {self._slots.unknown}
+            # What is decided may move a bound: then the others are judged anew.
+            is_moved = self._tell(frame, columns.numbers[loud].tolist(), told, tell)
+            columns, slots = columns.only(~loud), slots[~loud]
+        return columns, slots
 
     def _loud(self, columns: Columns, slots: Indices, now: float) -> Flags | None:
         """Return which packets have to be looked at one by one; None: not a single one."""
-        if now >= self._until:
-            self.wake_all()
-        rows, prices = self._rows, columns.prices
+        rows, prices, order = self._rows, columns.prices, self._order(slots)
         loud: Flags = prices < rows.low[slots]
         loud |= prices > rows.high[slots]
         if columns.times is not None:
-            loud |= self._untimely(columns.times, slots, now)
+            loud |= self._untimely(columns.times, slots, order, now)
         if not loud.any():
             return None
-        # An instrument with one loud packet has all its packets judged one by one, in their order.
+        if order is None:
+            return loud
+        # As above: all packets of an instrument, or none.
         is_loud = np.zeros(len(rows.low), np.bool_)
         is_loud[slots[loud]] = True
         return is_loud[slots]
 
-    def _untimely(self, times: Ints, slots: Indices, now: float) -> Flags:
+    def _untimely(self, times: Ints, slots: Indices, order: Indices | None, now: float) -> Flags:
         """Return which packets are older than one before, or too old or too new to be acted on."""
         late: Flags = times < self._rows.newest[slots]
         if times.min() < now - TICK_MAX_AGE or times.max() > now + FUTURE_TOLERANCE:
             late |= (times < now - TICK_MAX_AGE) | (times > now + FUTURE_TOLERANCE)
             late &= times != NO_TIME
-        if (order := self._order(slots)) is not None:
+        if order is not None:
             ordered, in_order = slots[order], times[order]
             late[order[1:]] |= (ordered[1:] == ordered[:-1]) & (in_order[1:] < in_order[:-1])
         return late
 
-    def _tell_loud(
-        self, frame: bytes, columns: Columns, slots: Indices, tell: Callable[[bytes], object]
-    ) -> int:
-        names = self._symbols
-        symbols = [names[slot] for slot in dict.fromkeys(slots.tolist()) if slot < len(names)]
-        for symbol in symbols:
-            self.wake(symbol)
+    def _tell(
+        self, frame: bytes, numbers: Sequence[int], slots: Collection[int], tell: Callable[[bytes], object]
+    ) -> bool:
+        """Tell packets of a frame, all there are of these instruments; return whether that has moved others' bounds."""
+        for slot in slots:
+            if slot in self._opened:
+                self._opened.discard(slot)
+                self._tell_kept(slot)
         changes = self._changes
-        tell(self._reader.pick(frame, columns))
-        self.open(symbols)
-        return changes
+        tell(self._reader.pick(frame, numbers))
+        for slot in slots:
+            self._renew(slot)
+        return changes != self._changes
 
-    def _keep(self, columns: Columns, slots: Indices, now: float) -> None:
+    def _keep(self, columns: Columns, slots: Indices, order: Indices | None, now: float) -> None:
         rows = self._rows
         seen = rows.seen[slots]
-        if (order := self._order(slots)) is not None:
+        if order is not None:
             seen += _ranks(slots, order)
         places = slots * KEPT + seen % KEPT
         rows.prices.ravel()[places] = columns.prices
@@ -228,6 +307,7 @@ class Board:
         else:
             rows.times.ravel()[places] = columns.times
             rows.newest[slots] = np.maximum(rows.newest[slots], columns.times)
+            self._newest = max(self._newest, int(columns.times.max(initial=0)))
 
     def _order(self, slots: Indices) -> Indices | None:
         """Return the packets by instrument, each one's in wire order; None: no instrument is there twice."""
@@ -247,38 +327,59 @@ class Board:
     def show(self, slots: Sequence[int]) -> None:
         """Have the last prices of these slots shown."""
         rows = self._rows
-        kept = [slot for slot in slots if slot < len(self._symbols)]
-        self._house.show([self._ticks(slot, int(rows.seen[slot]) - 1)[0] for slot in kept if rows.seen[slot]])
-        rows.shown[kept] = rows.seen[kept]
+        kept = [slot for slot in slots if slot < len(self._symbols) and rows.seen.item(slot)]
+        seen = rows.seen[kept]
+        last = np.array(kept, np.intp) * KEPT + (seen - 1) % KEPT
+        self._house.show(self._ticks(kept, last))
+        rows.shown[kept] = seen
 
     # --- inside ---------------------------------------------------------------------------
 
-    def _open(self, slot: int, interval: Accepted) -> None:
+    def _renew(self, slot: int) -> None:
+        """Let its prices be quiet within the bounds that hold now."""
+        interval = self._house.interval(self._symbols[slot])
+        if interval is None:
+            self._shut(slot)
+            return
         rows = self._rows
-        rows.low[slot], rows.high[slot] = self._reader.bounds(self._tokens[slot], interval.low, interval.high)
+        low, high = self._reader.bounds(self._tokens[slot], interval.low, interval.high)
+        rows.low[slot], rows.high[slot] = low, high
         rows.newest[slot] = interval.newest
+        self._mark(slot, low, high)
         self._opened.add(slot)
+        self._newest = max(self._newest, interval.newest)
         self._until = min(self._until, interval.until)
 
-    def _ticks(self, slot: int, since: int) -> list[Tick]:
-        """Return the quiet ticks of a slot from number ``since`` on, as far as they are kept; never none."""
-        rows, reader = self._rows, self._reader
-        symbol, token = self._symbols[slot], self._tokens[slot]
+    def _shut(self, slot: int) -> None:
+        self._rows.low[slot], self._rows.high[slot] = _SHUT
+        self._mark(slot, 1, 0)
+
+    def _mark(self, slot: int, low: float, high: float) -> None:
+        if self._reader.has_marks:
+            self._edges.put(slot, int(low), int(high))
+
+    def _told(self, slot: int, since: int, seen: int) -> list[Tick]:
+        """Return the quiet ticks of a slot from number ``since`` to before ``seen``, as far as they are kept; never none."""
+        numbers = range(max(since, seen - KEPT), seen)
+        ticks = self._ticks([slot] * len(numbers), [slot * KEPT + number % KEPT for number in numbers])
+        oldest = ticks[-1].received_at - KEPT_S
+        return [tick for tick in ticks if tick.received_at >= oldest]
+
+    def _ticks(self, slots: Sequence[int], places: Indices | Sequence[int]) -> list[Tick]:
+        """Return what is kept at these places, each of its slot."""
+        rows, units, is_trade_time = self._rows, self._reader.units, self._reader.is_trade_time
         prices, times, received = (
-            column[slot].tolist() for column in (rows.prices, rows.times, rows.received)
+            column.ravel()[places].tolist() for column in (rows.prices, rows.times, rows.received)
         )
-        seen = int(rows.seen[slot])
-        oldest = received[(seen - 1) % KEPT] - KEPT_S
         return [
             Tick(
-                symbol,
-                reader.units(token, prices[at]),
-                received[at],
-                times[at] or None,
-                is_trade_time=reader.is_trade_time,
+                self._symbols[slot],
+                units(self._tokens[slot], price),
+                at,
+                time or None,
+                is_trade_time=is_trade_time,
             )
-            for at in (number % KEPT for number in range(max(since, seen - KEPT), seen))
-            if received[at] >= oldest
+            for slot, price, time, at in zip(slots, prices, times, received, strict=True)
         ]
 
 

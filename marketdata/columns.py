@@ -5,6 +5,7 @@ What a broker's frames look like in columns is said under ``marketdata/brokers/<
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -20,6 +21,9 @@ Indices: TypeAlias = NDArray[np.intp]
 
 MANY = 12
 """From so many packets on, columns cost less than one packet after the other."""
+FEW = 200
+"""Up to so many, one search for all of them is sooner done than comparing columns: a frame that comes after a
+pause finds the processor's caches empty, and each operation on columns has to fetch its own code."""
 
 NO_TIME = 0
 """The packet has no exchange time, as is usual in its mode."""
@@ -34,33 +38,40 @@ class Columns(NamedTuple):
         keys: Whose they are, see ``ColumnReader.key``.
         prices: As the wire writes them; a double holds each exactly.
         times: UNIX seconds, ``NO_TIME`` or ``UNKNOWN_AGE``; None: none has one.
-        starts: Where each packet begins in the frame.
-        ends: Where each ends.
+        numbers: Which packet of the frame each is, from 0.
 
     """
 
     keys: Keys
     prices: Floats
     times: Ints | None
-    starts: Indices
-    ends: Indices
+    numbers: Indices
 
     def only(self, chosen: Flags) -> Columns:
         """Return some of the packets."""
         times = None if self.times is None else self.times[chosen]
-        return Columns(self.keys[chosen], self.prices[chosen], times, self.starts[chosen], self.ends[chosen])
+        return Columns(self.keys[chosen], self.prices[chosen], times, self.numbers[chosen])
 
-    def cut(self, frame: bytes) -> bytes:
-        """Return the bytes of the packets, one after the other."""
-        return b"".join(
-            frame[start:end] for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True)
-        )
+
+class Few(NamedTuple):
+    """Packets in wire order, of a small frame.
+
+    Attributes:
+        marks: Key and price of each, see ``edges.mark``.
+        times: As those of ``Columns``; empty: none has one.
+
+    """
+
+    marks: Keys
+    times: Sequence[int]
 
 
 class ColumnReader(Protocol):
     """How one connection's frames are read in columns."""
 
     is_trade_time: bool
+    has_marks: bool
+    """``few`` is of use: keys and prices are whole numbers below 2**32."""
 
     def key(self, token: WireToken) -> int:
         """Return the number, below 2**64, by which columns name a token."""
@@ -70,8 +81,12 @@ class ColumnReader(Protocol):
         """Return a frame's packets; None: there are few, or not all are plain prices: decode them."""
         ...
 
-    def pick(self, frame: bytes, columns: Columns) -> bytes:
-        """Return a frame of only these packets."""
+    def few(self, frame: bytes) -> Few | None:
+        """Return the packets of a frame that ``read`` takes, if they are up to ``FEW`` and have marks."""
+        ...
+
+    def pick(self, frame: bytes, numbers: Sequence[int]) -> bytes:
+        """Return a frame of only these packets of one that ``read`` takes."""
         ...
 
     def bounds(self, token: WireToken, low: int, high: int) -> tuple[float, float]:

@@ -21,7 +21,6 @@ class Intake:
     """The board of one connection, and when it is looked at."""
 
     def __init__(self, reader: ColumnReader, house: FeedHouse, subscribed: Subscribed) -> None:
-        self._reader = reader
         self._house = house
         self._subscribed = subscribed
         self._version = -1
@@ -33,15 +32,13 @@ class Intake:
 
         ``tell`` takes a frame of those packets that have to be looked at one by one.
         """
-        columns = self._reader.read(frame, received_at)
-        if columns is None:
-            return False
         if self._version != self._subscribed.version:
             self._carry()
-        if quiet := self.board.take(frame, columns, received_at, tell):
+        quiet = self.board.take(frame, received_at, tell)
+        if quiet:
             self._house.counted(quiet, received_at)
             self._show_soon()
-        return True
+        return quiet is not None
 
     def before(self, ticks: Sequence[Tick]) -> None:
         """Have told what came before these ticks, which come one by one."""

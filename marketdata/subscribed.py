@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from marketdata.domain.errors import UnknownInstrument
@@ -108,7 +107,7 @@ class Subscribed:
     def _mark(self, tick: Tick) -> Tick:
         if tick.exchange_time is not None or self.modes.get(tick.symbol) is not FeedMode.FULL:
             self._unseen.discard(tick.symbol)
-        return replace(tick, is_first=True)
+        return tick._replace(is_first=True)
 
     def _resolve(self, symbol: str) -> WireToken:
         return resolve(symbol, self._tokens, self._wire_token)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class FeedMode(StrEnum):
@@ -17,9 +17,8 @@ class FeedMode(StrEnum):
     FULL = "full"
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """One last-traded-price update, as published by a broker.
+class Tick(NamedTuple):
+    """One last-traded-price update, as published by a broker; a tuple, because thousands are made a second.
 
     Attributes:
         symbol: Canonical ``EXCHANGE:TRADINGSYMBOL``.

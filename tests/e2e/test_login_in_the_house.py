@@ -148,7 +148,9 @@ def test_a_login_on_the_page_brings_the_feed_back_and_disturbs_nobody(
 
     page.goto(address)
     expect(card.locator("[data-cell=login]")).to_contain_text("Logged in until 06:00 IST")
-    control.set_price(MINE, "1496")  # the only price so far is of fifteen seconds ago: too old to vouch for a feed
+    control.set_price(
+        MINE, "1496"
+    )  # the only price so far is of fifteen seconds ago: too old to vouch for a feed
     expect(row.locator("[data-cell=state]")).to_have_text("Armed", timeout=20_000)
     control.set_price(MINE, "1489")
     eventually(lambda: Strategy.objects.get(pk=mine.pk).status == "closed", 15)

@@ -37,6 +37,7 @@ class DhanColumns:
     """Reads frames, or several put together, whose packets are all of one kind with a price and a time."""
 
     is_trade_time = True
+    has_marks = False
 
     def __init__(self, steps: Mapping[Security, int]) -> None:
         self._steps = steps
@@ -52,14 +53,16 @@ class DhanColumns:
         rows = np.frombuffer(frame, layout)
         if not ((rows["kind"] == frame[0]) & (rows["length"] == layout.itemsize)).all():
             return None
-        ends = np.arange(1, len(rows) + 1) * layout.itemsize
         keys = rows["segment"].astype(np.uint64) << np.uint64(32) | rows["security"]
-        return Columns(
-            keys, _rupees(rows["price"]), _utc(rows["time"], received_at), ends - layout.itemsize, ends
-        )
+        times = _utc(rows["time"], received_at)
+        return Columns(keys, _rupees(rows["price"]), times, np.arange(len(rows)))
 
-    def pick(self, frame: bytes, columns: Columns) -> bytes:
-        return columns.cut(frame)
+    def few(self, frame: bytes) -> None:
+        return None
+
+    def pick(self, frame: bytes, numbers: Sequence[int]) -> bytes:
+        size = _ROWS[frame[0]].itemsize
+        return b"".join(frame[number * size : (number + 1) * size] for number in numbers)
 
     def bounds(self, token: Security, low: int, high: int) -> tuple[float, float]:
         """Return an interval that is narrower by what snapping may move a price: near it the decoder decides."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from struct import Struct
 
 import numpy as np
 
 from marketdata.brokers.zerodha.decode import FULL, INDEX_FULL, LENGTHS, price_scale
-from marketdata.columns import MANY, NO_TIME, Columns, Indices, Ints
+from marketdata.columns import FEW, MANY, NO_TIME, Columns, Few, Indices, Ints
 
 _HEAD = 2
 """Bytes before the packets, which hold their number, and before each packet, which hold its length."""
 _TIME_AT = {FULL: 60, INDEX_FULL: 28}
-_SMALLEST = 8
 _U32 = np.dtype(">u4")
+_MARK, _TIME = Struct(">Q"), Struct(">I")
+"""Token and price stand side by side, four bytes each: as one number they are a mark."""
 
 
 def _row(length: int) -> np.dtype[np.void]:
-    fields = {"length": (">u2", 0), "token": (_U32, _HEAD), "price": (_U32, _HEAD + 4)}
+    fields = {"token": (_U32, _HEAD), "price": (_U32, _HEAD + 4), "mark": (np.dtype(">u8"), _HEAD)}
     if length in _TIME_AT:
         fields["time"] = (_U32, _HEAD + _TIME_AT[length])
     names, layout = list(fields), list(fields.values())
@@ -38,53 +41,85 @@ class KiteColumns:
     """Reads frames whose packets are all of documented lengths, mixed or not."""
 
     is_trade_time = False
+    has_marks = True
 
     def key(self, token: int) -> int:
         return token
 
     def read(self, frame: bytes, received_at: float) -> Columns | None:
-        if len(frame) < _HEAD + MANY * (_HEAD + _SMALLEST):
+        if (count := _count(frame)) < MANY:
             return None
-        count, length = int.from_bytes(frame[:2], "big"), int.from_bytes(frame[2:4], "big")
-        if count < MANY or length not in LENGTHS:
+        length = _one_length(frame, count)
+        return _mixed(frame, count) if length is None else _uniform(frame, count, length)
+
+    def few(self, frame: bytes) -> Few | None:
+        if not MANY <= (count := _count(frame)) <= FEW:
             return None
-        if len(frame) == _HEAD + count * (_HEAD + length):
-            rows = np.frombuffer(frame, _ROWS[length], offset=_HEAD)
-            if (rows["length"] == length).all():
-                return _uniform(rows, count, length)
-        return _mixed(frame, count)
+        if (length := _one_length(frame, count)) is None:
+            bounds = _walk(frame, count)
+            return _few(frame, bounds[:-1]) if len(bounds) > count else None
+        rows = np.frombuffer(frame, _ROWS[length], offset=_HEAD)
+        times = rows["time"].tolist() if length in _TIME_AT else ()
+        return Few(rows["mark"].astype(np.uint64), times)
 
-    def pick(self, frame: bytes, columns: Columns) -> bytes:
-        return len(columns.keys).to_bytes(_HEAD, "big") + columns.cut(frame)
+    def pick(self, frame: bytes, numbers: Sequence[int]) -> bytes:
+        count = _count(frame)
+        length = _one_length(frame, count)
+        bounds = _walk(frame, count) if length is None else range(_HEAD, len(frame) + 1, _HEAD + length)
+        return len(numbers).to_bytes(_HEAD, "big") + b"".join(
+            frame[bounds[number] : bounds[number + 1]] for number in numbers
+        )
 
-    def bounds(self, token: int, low: int, high: int) -> tuple[float, float]:
+    def bounds(self, token: int, low: int, high: int) -> tuple[int, int]:
         scale = price_scale(token)
-        return float(-(-low // scale)), float(min(high // scale, 1 << 53))
+        return -(-low // scale), min(high // scale, 1 << 53)
 
     def units(self, token: int, price: float) -> int:
         return int(price) * price_scale(token)
 
 
-def _uniform(rows: np.ndarray, count: int, length: int) -> Columns:
-    starts, ends = _regular(count, length)
+def _count(frame: bytes) -> int:
+    return int.from_bytes(frame[:_HEAD], "big")
+
+
+def _one_length(frame: bytes, count: int) -> int | None:
+    """Return the length of all packets; None: they differ, or are odd."""
+    length = int.from_bytes(frame[_HEAD : 2 * _HEAD], "big")
+    each = _HEAD + length
+    if length not in LENGTHS or len(frame) != _HEAD + count * each:
+        return None
+    high, low = frame[_HEAD::each], frame[_HEAD + 1 :: each]
+    return length if high.count(high[0]) == low.count(low[0]) == count else None
+
+
+def _uniform(frame: bytes, count: int, length: int) -> Columns:
+    rows = np.frombuffer(frame, _ROWS[length], offset=_HEAD)
     times = rows["time"].astype(np.int64) if length in _TIME_AT else None
-    prices = rows["price"].astype(np.float64)
-    return Columns(rows["token"].astype(np.uint64), prices, times, starts, ends)
+    return Columns(rows["token"].astype(np.uint64), rows["price"].astype(np.float64), times, _numbered(count))
 
 
 @lru_cache(maxsize=64)
-def _regular(count: int, length: int) -> tuple[Indices, Indices]:
-    """Return where packets of one length begin and end."""
-    bounds = np.arange(count + 1) * (_HEAD + length) + _HEAD
-    return bounds[:-1], bounds[1:]
+def _numbered(count: int) -> Indices:
+    return np.arange(count)
+
+
+def _few(frame: bytes, starts: Sequence[int]) -> Few:
+    """Read the packets that begin there, with their lengths."""
+    marks = [_MARK.unpack_from(frame, at + _HEAD)[0] for at in starts]
+    return Few(np.array(marks, np.uint64), [_time(frame, at) for at in starts])
+
+
+def _time(frame: bytes, start: int) -> int:
+    at = _TIME_AT.get(frame[start] << 8 | frame[start + 1])
+    return NO_TIME if at is None else int(_TIME.unpack_from(frame, start + _HEAD + at)[0])
 
 
 def _mixed(frame: bytes, count: int) -> Columns | None:
-    starts, ends = _walk(frame, count)
-    if len(ends) != count:
+    bounds = np.array(_walk(frame, count), np.intp)
+    if len(bounds) <= count:
         return None
-    data = np.frombuffer(frame, np.uint8)
-    lengths = ends - starts - _HEAD
+    starts, data = bounds[:-1], np.frombuffer(frame, np.uint8)
+    lengths = bounds[1:] - starts - _HEAD
     times: Ints = np.full(count, NO_TIME, np.int64)
     for length, at in _TIME_AT.items():
         those = np.nonzero(lengths == length)[0]
@@ -94,13 +129,12 @@ def _mixed(frame: bytes, count: int) -> Columns | None:
         heads[:, 0].astype(np.uint64),
         heads[:, 1].astype(np.float64),
         times if times.any() else None,
-        starts,
-        ends,
+        _numbered(count),
     )
 
 
-def _walk(frame: bytes, count: int) -> tuple[Indices, Indices]:
-    """Return where each packet begins, with its length, and ends; fewer than ``count`` when one is odd."""
+def _walk(frame: bytes, count: int) -> list[int]:
+    """Return where each packet begins, with its length, and where the last ends; fewer when one is odd."""
     bounds, at, size = [_HEAD], _HEAD, len(frame)
     for _ in range(count):
         if at + _HEAD > size:
@@ -110,8 +144,7 @@ def _walk(frame: bytes, count: int) -> tuple[Indices, Indices]:
         if length not in LENGTHS or at > size:
             break
         bounds.append(at)
-    found = np.array(bounds, np.intp)
-    return found[:-1], found[1:]
+    return bounds
 
 
 def _numbers(data: np.ndarray, at: Indices, count: int) -> np.ndarray:

@@ -165,16 +165,20 @@ def play(house: House, seed: int) -> dict[str, Any]:
         house.arm(symbol, units(PRICE - 20), strategy_id=number + 1)
     for serial in range(100, 160):
         house.move(rng.choice((0.0, 0.01, 0.3, 1.0, 3.0)))
-        count = rng.choice((1, 3, 14, 20, 40))
-        house.take(house.wire.frame([_packet(rng, at, house.now) for _ in range(count)]))
+        count = rng.choice((1, 3, 14, 20, 40, 210))
+        names = (
+            rng.choices(list(at), k=count)
+            if count > COUNT or rng.random() < 0.5
+            else rng.sample(list(at), count)
+        )
+        house.take(house.wire.frame([_packet(rng, at, house.now, name) for name in names]))
         symbol = rng.choice(SYMBOLS)
         _happen(rng, house, symbol, round(at[symbol], 2), serial)
     house.move(2.0)
     return house.known()
 
 
-def _packet(rng: random.Random, at: dict[str, float], now: float) -> tuple[str, float, int]:
-    symbol = rng.choice(list(at))
+def _packet(rng: random.Random, at: dict[str, float], now: float, symbol: str) -> tuple[str, float, int]:
     at[symbol] += rng.choice((0, 0.05, -0.05, 1, -1))
     price = at[symbol] + rng.choice((0,) * 150 + (-30, -500, 600))
     age = rng.choice((0,) * 90 + (1, 2, 9, 12, -20, -40))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, time
 
 import pytest
@@ -28,7 +27,7 @@ def judged(tick: Tick, *, phase: Phase = Phase.OPEN, newest: int | None = None) 
 @pytest.mark.parametrize("price", [0, -1, -PRICE])
 @pytest.mark.parametrize("tick", [TIMED, UNTIMED])
 def test_zero_and_below_are_refused_altogether(tick: Tick, price: int) -> None:
-    decision = judged(replace(tick, price=price))
+    decision = judged(tick._replace(price=price))
     assert decision is gate.NO_PRICE
     assert not decision.is_shown
     assert not decision.is_actionable
@@ -48,16 +47,16 @@ def test_zero_and_below_are_refused_altogether(tick: Tick, price: int) -> None:
     ],
 )
 def test_a_price_triggers_while_its_exchange_time_is_fresh(age: int, expected: Decision) -> None:
-    assert judged(replace(TIMED, exchange_time=int(NOW) - age)) is expected
+    assert judged(TIMED._replace(exchange_time=int(NOW) - age)) is expected
     assert expected.is_shown
 
 
 def test_a_fresh_first_packet_with_time_may_trigger() -> None:
-    assert judged(replace(TIMED, is_first=True)) is gate.ACCEPTED
+    assert judged(TIMED._replace(is_first=True)) is gate.ACCEPTED
 
 
 def test_a_first_packet_without_time_is_shown_only() -> None:
-    decision = judged(replace(UNTIMED, is_first=True))
+    decision = judged(UNTIMED._replace(is_first=True))
     assert decision is gate.FIRST_WITHOUT_TIME
     assert decision.is_shown
     assert not decision.is_actionable
@@ -73,11 +72,11 @@ def test_outside_the_session_nothing_triggers(tick: Tick) -> None:
 def test_on_a_closed_day_a_fresh_exchange_time_outweighs_the_calendar() -> None:
     assert judged(TIMED, phase=Phase.CLOSED_DAY) is gate.ACCEPTED
     assert judged(UNTIMED, phase=Phase.CLOSED_DAY) is gate.CLOSED_DAY
-    assert judged(replace(TIMED, exchange_time=int(NOW) - 60), phase=Phase.CLOSED_DAY) is gate.STALE
+    assert judged(TIMED._replace(exchange_time=int(NOW) - 60), phase=Phase.CLOSED_DAY) is gate.STALE
 
 
 def test_an_overtaken_price_still_triggers_but_does_not_replace_the_newer() -> None:
-    late = replace(TIMED, exchange_time=int(NOW) - 3)
+    late = TIMED._replace(exchange_time=int(NOW) - 3)
     decision = judged(late, newest=int(NOW))
     assert decision is gate.LATE
     assert decision.is_actionable
@@ -85,7 +84,7 @@ def test_an_overtaken_price_still_triggers_but_does_not_replace_the_newer() -> N
 
 
 def test_an_overtaken_stale_price_is_dropped() -> None:
-    assert judged(replace(TIMED, exchange_time=int(NOW) - 60), newest=int(NOW)) is gate.OUT_OF_ORDER
+    assert judged(TIMED._replace(exchange_time=int(NOW) - 60), newest=int(NOW)) is gate.OUT_OF_ORDER
 
 
 def test_a_duplicate_is_as_good_as_the_first() -> None:
@@ -112,7 +111,7 @@ def test_a_quote_is_fresh_on_arrival_in_the_session_only(
     assert gate.may_trigger_by_quote(stamp, now=NOW, phase=phase) is expected
 
 
-TRADE = replace(TIMED, exchange_time=int(NOW) - 600, is_trade_time=True)
+TRADE = TIMED._replace(exchange_time=int(NOW) - 600, is_trade_time=True)
 BEFORE = int(NOW) - 7200
 
 
@@ -126,11 +125,11 @@ class TestTheLastTradesTime:
         assert judged(TRADE, newest=TRADE.exchange_time) is gate.STALE
 
     def test_the_answer_to_a_subscription_is_no_news(self) -> None:
-        assert judged(replace(TRADE, is_first=True), newest=BEFORE) is gate.STALE
+        assert judged(TRADE._replace(is_first=True), newest=BEFORE) is gate.STALE
         assert judged(TRADE, newest=None) is gate.STALE
 
     def test_a_packets_time_is_not_a_trades(self) -> None:
-        assert judged(replace(TRADE, is_trade_time=False), newest=BEFORE) is gate.STALE
+        assert judged(TRADE._replace(is_trade_time=False), newest=BEFORE) is gate.STALE
 
     @pytest.mark.parametrize(
         ("phase", "expected"), [(Phase.AFTER_CLOSE, gate.STALE), (Phase.CLOSED_DAY, gate.STALE)]
@@ -139,23 +138,23 @@ class TestTheLastTradesTime:
         assert judged(TRADE, newest=BEFORE, phase=phase) is expected
 
     def test_a_time_from_the_future_is_no_news_either(self) -> None:
-        assert judged(replace(TRADE, exchange_time=int(NOW) + 31), newest=BEFORE) is gate.FUTURE
+        assert judged(TRADE._replace(exchange_time=int(NOW) + 31), newest=BEFORE) is gate.FUTURE
 
     def test_a_fresh_one_needs_no_news(self) -> None:
-        fresh = replace(TRADE, exchange_time=int(NOW) - 3)
+        fresh = TRADE._replace(exchange_time=int(NOW) - 3)
         assert judged(fresh, newest=fresh.exchange_time) is gate.ACCEPTED
 
     def test_one_that_trades_rarely_triggers_at_each_trade_and_not_between(self) -> None:
         room = Gate(Calendar())
-        first = replace(TRADE, exchange_time=BEFORE, is_first=True)
+        first = TRADE._replace(exchange_time=BEFORE, is_first=True)
         assert room.judge(first, NOW, 7) is gate.STALE
-        assert room.judge(replace(first, is_first=False), NOW, 7) is gate.STALE
+        assert room.judge(first._replace(is_first=False), NOW, 7) is gate.STALE
         assert room.judge(TRADE, NOW, 7) is gate.ACCEPTED
         assert room.judge(TRADE, NOW, 7) is gate.STALE
 
     def test_the_first_trade_of_the_day_is_news(self) -> None:
         room = Gate(Calendar())
-        assert room.judge(replace(TRADE, exchange_time=None, is_first=True), NOW) is gate.FIRST_WITHOUT_TIME
+        assert room.judge(TRADE._replace(exchange_time=None, is_first=True), NOW) is gate.FIRST_WITHOUT_TIME
         assert room.judge(TRADE, NOW) is gate.ACCEPTED
 
 
@@ -186,7 +185,7 @@ def test_whatever_comes_is_judged_and_nothing_bad_triggers(
 class TestGate:
     def test_counts_by_reason(self) -> None:
         room = Gate(Calendar())
-        for tick in (TIMED, TIMED, replace(TIMED, price=0)):
+        for tick in (TIMED, TIMED, TIMED._replace(price=0)):
             room.judge(tick, NOW)
         assert room.counts["accepted"] == 2
         assert room.counts["no_price"] == 1
@@ -195,27 +194,27 @@ class TestGate:
     def test_remembers_the_newest_time_by_symbol(self) -> None:
         room = Gate(Calendar())
         assert room.judge(TIMED, NOW) is gate.ACCEPTED
-        older = replace(TIMED, exchange_time=int(NOW) - 2)
+        older = TIMED._replace(exchange_time=int(NOW) - 2)
         assert room.judge(older, NOW) is gate.LATE
-        assert room.judge(replace(older, symbol="NSE:SBIN"), NOW) is gate.ACCEPTED
+        assert room.judge(older._replace(symbol="NSE:SBIN"), NOW) is gate.ACCEPTED
 
     def test_one_feed_does_not_make_anothers_prices_late(self) -> None:
         room = Gate(Calendar())
         assert room.judge(TIMED, NOW, 1) is gate.ACCEPTED
-        older = replace(TIMED, exchange_time=int(NOW) - 2)
+        older = TIMED._replace(exchange_time=int(NOW) - 2)
         assert room.judge(older, NOW, 2) is gate.ACCEPTED
         assert room.judge(older, NOW, 1) is gate.LATE
 
     def test_what_one_feed_told_is_still_news_on_another(self) -> None:
         room = Gate(Calendar())
         for feed in (1, 2):
-            room.judge(replace(TRADE, exchange_time=BEFORE, is_first=True), NOW, feed)
+            room.judge(TRADE._replace(exchange_time=BEFORE, is_first=True), NOW, feed)
         assert room.judge(TRADE, NOW, 1) is gate.ACCEPTED
         assert room.judge(TRADE, NOW, 2) is gate.ACCEPTED
 
     def test_a_time_from_the_future_does_not_make_the_true_ones_late(self) -> None:
         room = Gate(Calendar())
-        assert room.judge(replace(TIMED, exchange_time=int(NOW) + 3600), NOW) is gate.FUTURE
+        assert room.judge(TIMED._replace(exchange_time=int(NOW) + 3600), NOW) is gate.FUTURE
         assert room.judge(TIMED, NOW) is gate.ACCEPTED
 
     def test_admits_quotes_by_the_hour_of_their_exchange(self) -> None:
@@ -229,7 +228,7 @@ class TestGate:
     def test_notices_the_close(self) -> None:
         room = Gate(Calendar())
         close = datetime(2026, 11, 23, 15, 30, tzinfo=IST).timestamp()
-        last = replace(TIMED, exchange_time=int(close))
+        last = TIMED._replace(exchange_time=int(close))
         assert room.judge(last, close - 0.5) is gate.ACCEPTED
         assert room.judge(last, close) is gate.AFTER_CLOSE
 
@@ -243,10 +242,10 @@ class TestGate:
     def test_always_turns_off_the_calendar_but_not_the_age(self) -> None:
         room = Gate(Calendar(always=True))
         night = datetime(2026, 11, 22, 3, 0, tzinfo=IST).timestamp()
-        assert room.judge(replace(TIMED, exchange_time=int(night)), night) is gate.ACCEPTED
-        assert room.judge(replace(TIMED, exchange_time=int(night) - 11), night) is gate.OUT_OF_ORDER
+        assert room.judge(TIMED._replace(exchange_time=int(night)), night) is gate.ACCEPTED
+        assert room.judge(TIMED._replace(exchange_time=int(night) - 11), night) is gate.OUT_OF_ORDER
         assert (
-            room.judge(replace(TIMED, symbol="NSE:SBIN", exchange_time=int(night) - 11), night) is gate.STALE
+            room.judge(TIMED._replace(symbol="NSE:SBIN", exchange_time=int(night) - 11), night) is gate.STALE
         )
 
 

@@ -1,0 +1,46 @@
+"""Keys and the bounds of their prices on one line, so that one search tells of a packet both whose it is and whether it is quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from marketdata.columns import Indices, Keys
+
+_PRICE_BITS = 32
+_HIGHEST = (1 << _PRICE_BITS) - 2
+"""What comes after it is still a price."""
+
+
+class Edges:
+    """For each slot the first mark that is quiet, and the first after those that is not; see ``mark``.
+
+    Both are the same while the slot is shut: no mark is quiet then.
+    """
+
+    def __init__(self, keys: Sequence[int]) -> None:
+        """Number ``keys``, below 2**32 and rising, in their order; all are shut."""
+        self._firsts = [mark(key, 0) for key in keys]
+        self._line = np.repeat(np.array(self._firsts, np.uint64), 2)
+
+    def put(self, slot: int, low: int, high: int) -> None:
+        """Let prices from ``low`` to ``high`` be quiet; none if there are none between."""
+        low, high = max(low, 0), min(high, _HIGHEST)
+        first = self._firsts[slot]
+        self._line[2 * slot : 2 * slot + 2] = (first + low, first + high + 1) if low <= high else first
+
+    def find(self, marks: Keys) -> Indices:
+        """Return twice the slot and one for each mark that is quiet, an even number for each other."""
+        found: Indices = self._line.searchsorted(marks, "right")
+        return found
+
+
+def mark(key: int, price: int) -> int:
+    """Return a packet's key and price as one number."""
+    return key << _PRICE_BITS | price
+
+
+def key_of(mark: int) -> int:
+    """Return the key of a mark."""
+    return mark >> _PRICE_BITS
