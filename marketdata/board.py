@@ -330,7 +330,8 @@ class Board:
         kept = [slot for slot in slots if slot < len(self._symbols) and rows.seen.item(slot)]
         seen = rows.seen[kept]
         last = np.array(kept, np.intp) * KEPT + (seen - 1) % KEPT
-        self._house.show(self._ticks(kept, last))
+        columns = (column.ravel()[last].tolist() for column in (rows.prices, rows.times, rows.received))
+        self._house.show([self._tick(*each) for each in zip(kept, *columns, strict=True)])
         rows.shown[kept] = seen
 
     # --- inside ---------------------------------------------------------------------------
@@ -360,27 +361,23 @@ class Board:
 
     def _told(self, slot: int, since: int, seen: int) -> list[Tick]:
         """Return the quiet ticks of a slot from number ``since`` to before ``seen``, as far as they are kept; never none."""
-        numbers = range(max(since, seen - KEPT), seen)
-        ticks = self._ticks([slot] * len(numbers), [slot * KEPT + number % KEPT for number in numbers])
-        oldest = ticks[-1].received_at - KEPT_S
-        return [tick for tick in ticks if tick.received_at >= oldest]
-
-    def _ticks(self, slots: Sequence[int], places: Indices | Sequence[int]) -> list[Tick]:
-        """Return what is kept at these places, each of its slot."""
-        rows, units, is_trade_time = self._rows, self._reader.units, self._reader.is_trade_time
-        prices, times, received = (
-            column.ravel()[places].tolist() for column in (rows.prices, rows.times, rows.received)
-        )
+        rows, symbol, token = self._rows, self._symbols[slot], self._tokens[slot]
+        prices, times = rows.prices[slot].tolist(), rows.times[slot].tolist()
+        received = rows.received[slot].tolist()
+        units, is_trade_time = self._reader.units, self._reader.is_trade_time
+        oldest = received[(seen - 1) % KEPT] - KEPT_S
         return [
             Tick(
-                self._symbols[slot],
-                units(self._tokens[slot], price),
-                at,
-                time or None,
-                is_trade_time=is_trade_time,
+                symbol, units(token, prices[at]), received[at], times[at] or None, is_trade_time=is_trade_time
             )
-            for slot, price, time, at in zip(slots, prices, times, received, strict=True)
+            for at in (number % KEPT for number in range(max(since, seen - KEPT), seen))
+            if received[at] >= oldest
         ]
+
+    def _tick(self, slot: int, price: float, time: int, received_at: float) -> Tick:
+        reader = self._reader
+        units = reader.units(self._tokens[slot], price)
+        return Tick(self._symbols[slot], units, received_at, time or None, is_trade_time=reader.is_trade_time)
 
 
 def _ranks(slots: Indices, order: Indices) -> Ints:

@@ -59,8 +59,7 @@ class KiteColumns:
             bounds = _walk(frame, count)
             return _few(frame, bounds[:-1]) if len(bounds) > count else None
         rows = np.frombuffer(frame, _ROWS[length], offset=_HEAD)
-        times = rows["time"].tolist() if length in _TIME_AT else ()
-        return Few(rows["mark"].astype(np.uint64), times)
+        return Few(rows["mark"], _times(frame, rows, length) if length in _TIME_AT else ())
 
     def pick(self, frame: bytes, numbers: Sequence[int]) -> bytes:
         count = _count(frame)
@@ -88,8 +87,13 @@ def _one_length(frame: bytes, count: int) -> int | None:
     each = _HEAD + length
     if length not in LENGTHS or len(frame) != _HEAD + count * each:
         return None
-    high, low = frame[_HEAD::each], frame[_HEAD + 1 :: each]
-    return length if high.count(high[0]) == low.count(low[0]) == count else None
+    return length if _is_everywhere(frame, _HEAD, _HEAD, each) else None
+
+
+def _is_everywhere(frame: bytes, at: int, size: int, each: int) -> bool:
+    """Tell whether the bytes at a place are there again and again, ``each`` bytes further."""
+    columns = (frame[start::each] for start in range(at, at + size))
+    return all(column.count(column[0]) == len(column) for column in columns)
 
 
 def _uniform(frame: bytes, count: int, length: int) -> Columns:
@@ -101,6 +105,15 @@ def _uniform(frame: bytes, count: int, length: int) -> Columns:
 @lru_cache(maxsize=64)
 def _numbered(count: int) -> Indices:
     return np.arange(count)
+
+
+def _times(frame: bytes, rows: np.ndarray, length: int) -> Sequence[int]:
+    """Return the times of packets of one length: mostly all are of the same second, and that is soon told."""
+    at = 2 * _HEAD + _TIME_AT[length]
+    if _is_everywhere(frame, at, _TIME.size, _HEAD + length):
+        return _TIME.unpack_from(frame, at) * len(rows)
+    times: list[int] = rows["time"].tolist()
+    return times
 
 
 def _few(frame: bytes, starts: Sequence[int]) -> Few:
