@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -33,6 +34,15 @@ def db_unit(unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         close_old_connections()
 
 
+def is_open(raw: Any) -> bool:
+    """Tell whether an idle connection to a server is as it was: one that is shut has its end, or a farewell, to be read."""
+    if raw is None or raw.closed:
+        return False
+    waiting = select.poll()
+    waiting.register(raw.fileno(), select.POLLIN)
+    return not waiting.poll(0)
+
+
 class DatabaseThread:
     """One thread and one connection for one purpose, so that nobody waits for another's query.
 
@@ -47,6 +57,7 @@ class DatabaseThread:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._guard = HangGuard(name, hang_s)
         self._lock_wait_s = lock_wait_s
+        self._waiting: object = None  # the connection that was told
 
     async def run(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``unit`` in the thread; raises what it raises."""
@@ -65,17 +76,23 @@ class DatabaseThread:
             return db_unit(self._patiently, database, unit)
 
     def _patiently(self, database: BaseDatabaseWrapper, unit: Callable[[], T]) -> T:
-        if self._lock_wait_s is not None and database.vendor == "sqlite":
-            with database.cursor() as cursor:
-                cursor.execute(f"PRAGMA busy_timeout = {int(self._lock_wait_s * 1000)}")
         if database.vendor != "sqlite":
+            # Asking a server whether it is there costs as much as a statement of the unit.
+            database.health_check_done = is_open(database.connection)  # type: ignore[attr-defined]
             return unit()
         # Opening the file costs as much as a unit does; after a failure it is opened anew all the same.
         database.ensure_connection()
+        self._wait_for_locks(database)
         database.close_at = 0.0
         result = unit()
         database.close_at = None
         return result
+
+    def _wait_for_locks(self, database: BaseDatabaseWrapper) -> None:
+        if self._lock_wait_s is not None and self._waiting is not database.connection:
+            with database.cursor() as cursor:
+                cursor.execute(f"PRAGMA busy_timeout = {int(self._lock_wait_s * 1000)}")
+            self._waiting = database.connection
 
 
 class FairDatabaseThread:

@@ -5,7 +5,7 @@ All times are the database's own, so the clocks of workers need not agree. All o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 
 from django.db.models import F, Q
@@ -13,7 +13,9 @@ from django.db.models.functions import Now
 
 from marketdata.domain.leasing import LeaseRecord, NotOwner
 from marketdata.models import BrokerAccount, Lease
+from marketdata.statements import Bound, Update
 
+_HOLD = Update(Lease, change=["token"], where=["user", "token"])
 _CHUNK = 200
 """Rows named in one statement: SQLite limits how deep a condition may be."""
 
@@ -75,18 +77,18 @@ class LeaseFence:
     def __init__(self, token: Callable[[int], int | None]) -> None:
         self._token = token
 
-    def check(self, user_id: int) -> None:
-        """Hold the user's lease to the end of the transaction.
+    def held(self, user_id: int) -> Sequence[Bound[int]]:
+        """Return what holds the user's lease to the end of the transaction.
 
         Raises:
-            NotOwner: It is not this worker's.
+            NotOwner: It is not this worker's; also where the result is read.
 
         """
         token = self._token(user_id)
         if token is None:
             raise NotOwner(f"user {user_id} belongs to another worker, or to none")
-        if not Lease.objects.filter(user_id=user_id, token=token).update(token=token):
-            raise NotOwner(f"user {user_id} has been taken over by another worker")
+        taken_over = NotOwner(f"user {user_id} has been taken over by another worker")
+        return [_HOLD(token, user_id, token).or_fail(taken_over)]
 
 
 def _read(users: Collection[int]) -> dict[int, LeaseRecord]:

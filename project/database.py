@@ -23,6 +23,7 @@ POSTGRES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
     "application_name": "tickguard",
+    "prepare_threshold": 3,  # what is asked again and again is planned once
 }
 SESSION = {
     # A commit that was answered is on the disk, whatever the server's own default is.

@@ -23,6 +23,7 @@ from marketdata.domain.clock import Clock
 from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.prices import to_rupees
 from marketdata.models import BrokerAccount
+from marketdata.statements import Bound, Insert, Update, run, together
 from strategies.alerts import announce, close_alerts, commit_alert
 from strategies.announcing import Announcer
 from strategies.domain.breaches import Intent
@@ -32,9 +33,36 @@ from strategies.domain.ordering import has_room
 from strategies.domain.record import ExitRecord, OrderRecord
 from strategies.domain.tags import new_tag
 from strategies.models import Alert, Exit, ExitOrder, Strategy, StrategyEvent
-from strategies.records import ExitTask, MayTrade, at, begun, exit_task, own_orders, switches_of, trading_day
+from strategies.records import (
+    ExitTask,
+    MayTrade,
+    account_held,
+    at,
+    begun,
+    exit_task,
+    not_in_read,
+    own_orders,
+    switches_of,
+    trading_day,
+)
 from strategies.reporting import exit_body, plain, sentence, strategy_body
-from strategies.services import close_strategy, create_exit
+from strategies.services import close_strategy, new_exit
+
+_CHANGING = (
+    "state", "is_queued", "broker_order_id", "filled_quantity", "average_price", "reject_class", "reject_reason",
+    "message", "sent_at", "cancels", "cancel_asked_at", "updated_at",
+)  # fmt: skip
+"""The columns that change in an order's life."""
+
+_TOUCHED = Update(
+    Strategy, change=["status", "sl_triggered", "sl_trigger_price"], where=["id", "epoch", "status"]
+)
+_STEP = Update(Exit, change=["version", "state", "concern", "updated_at"], where=["id", "version"])
+_ORDER_STEP = Update(ExitOrder, change=_CHANGING, where=["exit", "tag", "state"])
+_NEW_EXIT, _NEW_ORDER, _NEW_EVENT = Insert(Exit), Insert(ExitOrder), Insert(StrategyEvent)
+
+Change = tuple[OrderRecord | None, OrderRecord]
+"""An order before a step, None when it is new, and after it."""
 
 
 class Overtaken(Exception):
@@ -44,16 +72,17 @@ class Overtaken(Exception):
 class Fence(Protocol):
     """Who owns a user's exits."""
 
-    def check(self, user_id: int) -> None:
-        """Hold the ownership until the transaction around it ends; raises ``NotOwner``."""
+    def held(self, user_id: int) -> Sequence[Bound[int]]:
+        """Return what holds the ownership until the transaction around it ends; raises ``NotOwner``, then or when read."""
         ...
 
 
 class NoFence:
     """For one process that owns everything."""
 
-    def check(self, user_id: int) -> None:
+    def held(self, user_id: int) -> Sequence[Bound[int]]:
         """Everything is owned."""
+        return ()
 
 
 class Journal:
@@ -91,15 +120,14 @@ class Journal:
         return opened
 
     def _open_exit(self, intent: Intent) -> ExitTask | None:
-        price = to_rupees(intent.price)
-        claimed = Strategy.objects.filter(
-            pk=intent.strategy_id, epoch=intent.epoch, status=Strategy.Status.ACTIVE
-        ).update(status=Strategy.Status.EXITING, sl_triggered=True, sl_trigger_price=price)
+        price, pk = to_rupees(intent.price), intent.strategy_id
+        claim = _TOUCHED(Strategy.Status.EXITING, True, price, pk, intent.epoch, Strategy.Status.ACTIVE)
+        claimed, [*found] = together(claim, begun(pk))
         if not claimed:
             return None
-        strategy = begun(intent.strategy_id)
-        row = create_exit(strategy, intent.reason, self._now(), price, intent.evidence)
-        self._event(strategy.pk, "sl_triggered", intent.evidence)
+        [strategy] = found
+        row = new_exit(strategy, intent.reason, self._now(), price, intent.evidence)
+        together(_NEW_EXIT(row), self._event(pk, "sl_triggered", intent.evidence))
         self._tell_after_commit(row.pk, has_begun=True)
         return exit_task(row, strategy)
 
@@ -128,65 +156,66 @@ class Journal:
         _pass(_BEFORE, old, new)
         with transaction.atomic():
             transaction.on_commit(partial(_pass, _AFTER, old, new))  # before anybody is told
-            self._fence.check(task.user_id)
-            new = self._claim(old, new)
-            for order in new.orders:
-                if order != (before := old.order(order.tag)):
-                    self._write_order(task, before, order, event)
+            new = self._write(task, new, event)
             self._end(task, new, commands)
             self._tell_concern(task, new)
             for note in notes:
-                self._event(task.strategy_id, note.kind, {"text": note.text})
+                run(self._event(task.strategy_id, note.kind, {"text": note.text}))
             for tell in tells:
                 self._alert(task, tell.kind, tell.text, urgency=_urgency(tell, commands))
             self._tell_after_commit(old.id)
         return new
 
-    def _claim(self, old: ExitRecord, new: ExitRecord) -> ExitRecord:
-        """Of all that would change an exit from one version, one does; the row is locked with it."""
-        if new.state is not old.state and new.state not in EXIT_TRANSITIONS[old.state]:
-            raise ValueError(f"exit {old.id}: {old.state.value} does not become {new.state.value}")
-        won = Exit.objects.filter(pk=old.id, version=old.version).update(
-            version=old.version + 1, state=new.state, concern=new.concern, updated_at=self._now()
-        )
-        if not won:
-            raise Overtaken(f"exit {old.id} has changed since version {old.version}")
+    def _write(self, task: ExitTask, new: ExitRecord, event: Event) -> ExitRecord:
+        """Of all that would change an exit from one version, one does; its rows are locked with it."""
+        old = task.record
+        _check_exit(old, new)
+        changed = [(old.order(order.tag), order) for order in new.orders if order != old.order(order.tag)]
+        lost = Overtaken(f"exit {old.id} has changed since version {old.version}")
+        claim = _STEP(old.version + 1, new.state, new.concern, self._now(), old.id, old.version).or_fail(lost)
+        conditions: list[Bound[Any]] = [
+            *self._fence.held(task.user_id),
+            claim,
+            *self._permission(task, changed),
+        ]
+        conditions += [_order_change(old, before, order) for before, order in changed if before is not None]
+        conditions += self._room(task, changed, event)
+        added = [_new_order(task, order) for before, order in changed if before is None]
+        news = [self._order_news(task, order) for before, order in changed if _is_news(before, order)]
+        if added:  # only where there is room
+            together(*conditions)
+            together(*added, *news)
+        else:
+            together(*conditions, *news)
         return replace(new, version=old.version + 1)
 
-    def _write_order(
-        self, task: ExitTask, before: OrderRecord | None, order: OrderRecord, event: Event
-    ) -> None:
-        if before is None:
-            self._insert_order(task, order, event)
-        else:
-            self._update_order(task, before, order)
-        if before is None or (order.state, order.filled) != (before.state, before.filled):
-            self._event(task.strategy_id, f"order_{order.state.value}", _order_detail(order))
+    def _permission(self, task: ExitTask, changed: Sequence[Change]) -> list[Bound[None]]:
+        """Trading may have been switched off since an order was planned."""
 
-    def _insert_order(self, task: ExitTask, order: OrderRecord, event: Event) -> None:
-        if order.state is OrderState.PLANNED:
-            # The row lock makes two planners of an account take turns on PostgreSQL; SQLite has one writer.
-            BrokerAccount.objects.select_for_update().values_list("pk").get(pk=task.account_id)
-            own = own_orders(task.account_id, getattr(event, "began_at", 0.0), order.day)
+        def ask(switches: Sequence[Strategy]) -> None:
+            if self.may_trade(switches[0]) is not None:
+                raise Overtaken("trading was switched off")
+
+        is_to_leave = any(before and order.state is OrderState.SENDING for before, order in changed)
+        return [switches_of(task.strategy_id).then(ask)] if is_to_leave else []
+
+    def _room(self, task: ExitTask, changed: Sequence[Change], event: Event) -> list[Bound[Any]]:
+        planned = [order for before, order in changed if before is None and order.state is OrderState.PLANNED]
+        if not planned:
+            return []
+        [order] = planned  # of two, each would be found to have the same room
+        read_at = getattr(event, "began_at", 0.0)
+
+        def look(rows: Sequence[tuple[Any, ...]]) -> None:
+            own = not_in_read(rows, read_at)
             if not (isinstance(event, Seen) and has_room(order, task.record, event, own)):
                 raise Overtaken(f"no room is left for an order of exit {task.record.id}")
-        values = _order_columns(order)
-        ExitOrder.objects.create(
-            exit_id=task.record.id, account_id=task.account_id, slice_no=order.slice_no, try_no=order.try_no,
-            trading_day=order.day, tag=order.tag, side=order.side, product=order.product,
-            quantity=order.quantity, price=order.price, opening=order.opening,
-            lookalikes=order.lookalikes,
-            planned_at=at(order.planned_at), **values,
-        )  # fmt: skip
 
-    def _update_order(self, task: ExitTask, before: OrderRecord, order: OrderRecord) -> None:
-        if order.state is OrderState.SENDING and self.may_trade(switches_of(task.strategy_id)) is not None:
-            raise Overtaken("trading was switched off")
-        if order.state is not before.state and order.state not in ORDER_TRANSITIONS[before.state]:
-            raise ValueError(f"order {order.tag}: {before.state.value} does not become {order.state.value}")
-        same = ExitOrder.objects.filter(exit=task.record.id, tag=order.tag, state=before.state)
-        if not same.update(**_order_columns(order)):
-            raise Overtaken(f"order {order.tag} is no longer {before.state.value}")
+        # Two planners of an account take turns on PostgreSQL; SQLite has one writer.
+        return [*account_held(task.account_id), own_orders(task.account_id, read_at, order.day).then(look)]
+
+    def _order_news(self, task: ExitTask, order: OrderRecord) -> Bound[int]:
+        return self._event(task.strategy_id, f"order_{order.state.value}", _order_detail(order))
 
     def _end(self, task: ExitTask, new: ExitRecord, commands: Sequence[Command]) -> None:
         """The strategy closes with its exit and lets go of its subscription."""
@@ -196,7 +225,7 @@ class Journal:
         changes = {"position": Strategy.Position.NONE} if end.is_flat else {}
         row = Exit.objects.get(pk=new.id)
         close_strategy(task.strategy_id, was=Strategy.Status.EXITING, epoch=row.epoch, **changes)
-        self._event(task.strategy_id, f"exit_{new.state.value}", {"text": end.note})
+        run(self._event(task.strategy_id, f"exit_{new.state.value}", {"text": end.note}))
         close_alerts(row.pk, self._now(), kinds=["needs_human"])
         if new.state is ExitState.DONE:
             text = sentence(row, list(row.orders.order_by("id")))
@@ -207,7 +236,7 @@ class Journal:
             return
         close_alerts(new.id, self._now(), kinds=["needs_human"])
         if new.concern:
-            self._event(task.strategy_id, "needs_human", {"text": new.concern})
+            run(self._event(task.strategy_id, "needs_human", {"text": new.concern}))
             self._alert(task, "needs_human", new.concern)
 
     def alarm(self, user_id: int, text: str) -> None:
@@ -272,8 +301,9 @@ class Journal:
 
     # --- inside -------------------------------------------------------------------------
 
-    def _event(self, strategy_id: int, kind: str, detail: Mapping[str, Any]) -> None:
-        StrategyEvent.objects.create(strategy_id=strategy_id, at=self._now(), kind=kind, detail=dict(detail))
+    def _event(self, strategy_id: int, kind: str, detail: Mapping[str, Any]) -> Bound[int]:
+        event = StrategyEvent(strategy_id=strategy_id, at=self._now(), kind=kind, detail=dict(detail))
+        return _NEW_EVENT(event)
 
     def _alert(self, task: ExitTask, kind: str, text: str, *, urgency: str = Alert.Urgency.URGENT) -> None:
         alert = commit_alert(
@@ -319,22 +349,49 @@ def _urgency(tell: Tell, commands: Sequence[Command]) -> str:
     return Alert.Urgency.INFO if is_news else Alert.Urgency.URGENT
 
 
-def _order_columns(order: OrderRecord) -> dict[str, Any]:
-    """Return the columns that change in an order's life."""
-    return {
-        "state": order.state,
-        "is_queued": order.is_queued,
-        "broker_order_id": order.broker_order_id,
-        "filled_quantity": order.filled,
-        "average_price": order.average_price,
-        "reject_class": order.reject_class or "",
-        "reject_reason": order.reject_reason or "",
-        "message": order.message,
-        "sent_at": None if order.sent_at is None else at(order.sent_at),
-        "cancels": order.cancels,
-        "cancel_asked_at": None if order.cancel_asked_at is None else at(order.cancel_asked_at),
-        "updated_at": at(order.changed_at),
-    }
+def _check_exit(old: ExitRecord, new: ExitRecord) -> None:
+    if new.state is not old.state and new.state not in EXIT_TRANSITIONS[old.state]:
+        raise ValueError(f"exit {old.id}: {old.state.value} does not become {new.state.value}")
+
+
+def _new_order(task: ExitTask, order: OrderRecord) -> Bound[int]:
+    row = ExitOrder(
+        exit_id=task.record.id, account_id=task.account_id, slice_no=order.slice_no, try_no=order.try_no,
+        trading_day=order.day, tag=order.tag, side=order.side, product=order.product,
+        quantity=order.quantity, price=order.price, opening=order.opening,
+        lookalikes=order.lookalikes, planned_at=at(order.planned_at),
+        **dict(zip(_CHANGING, _changing(order), strict=True)),
+    )  # fmt: skip
+    return _NEW_ORDER(row)
+
+
+def _order_change(exit_: ExitRecord, before: OrderRecord, order: OrderRecord) -> Bound[int]:
+    if order.state is not before.state and order.state not in ORDER_TRANSITIONS[before.state]:
+        raise ValueError(f"order {order.tag}: {before.state.value} does not become {order.state.value}")
+    lost = Overtaken(f"order {order.tag} is no longer {before.state.value}")
+    return _ORDER_STEP(*_changing(order), exit_.id, order.tag, before.state).or_fail(lost)
+
+
+def _is_news(before: OrderRecord | None, order: OrderRecord) -> bool:
+    return before is None or (order.state, order.filled) != (before.state, before.filled)
+
+
+def _changing(order: OrderRecord) -> tuple[Any, ...]:
+    """Return the values of ``_CHANGING``."""
+    return (
+        order.state,
+        order.is_queued,
+        order.broker_order_id,
+        order.filled,
+        order.average_price,
+        order.reject_class or "",
+        order.reject_reason or "",
+        order.message,
+        None if order.sent_at is None else at(order.sent_at),
+        order.cancels,
+        None if order.cancel_asked_at is None else at(order.cancel_asked_at),
+        at(order.changed_at),
+    )
 
 
 def _order_detail(order: OrderRecord) -> dict[str, Any]:

@@ -6,13 +6,14 @@ All of it blocks: call it from the exit engine's own thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from django.db import connection
 from django.db.models import Q, QuerySet
 
 from marketdata.accounts import broker_config
@@ -20,6 +21,7 @@ from marketdata.domain.instruments import canonical
 from marketdata.domain.orders import RejectClass, RejectReason, Side
 from marketdata.models import BrokerAccount
 from marketdata.ports import BrokerConfig
+from marketdata.statements import Bound, Objects, Select, run, together
 from strategies.domain.events import Circumstances
 from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.planning import OwnOrder
@@ -39,15 +41,38 @@ SOON_S = 60.0
 FINAL_EXITS = [state for state in ExitState if state.is_final]
 _SYMBOL = tuple(f"exit__strategy__instrument__{name}" for name in ("exchange", "tradingsymbol"))
 _OF_STRATEGY = (
-    "user", "epoch", "position", "product", "quantity", "entry_price",
-    "instrument__exchange", "instrument__tradingsymbol", "instrument__token", "instrument__tick_size",
-    "instrument__lot_size", "instrument__freeze_quantity", "account__never_resend",
+    "id", "user", "account", "instrument", "epoch", "position", "product", "quantity", "entry_price",
+    "instrument__id", "instrument__exchange", "instrument__tradingsymbol", "instrument__token",
+    "instrument__tick_size", "instrument__lot_size", "instrument__freeze_quantity",
+    "account__id", "account__never_resend",
 )  # fmt: skip
+_SWITCHES = ("id", "account", "live", "account__id", "account__paper", "account__broker", "account__live")
 _OF_ORDER = (
     "tag", "broker_order_id", "opening", "side", "product", "state", "quantity", "filled_quantity", "updated_at",
     *_SYMBOL,
 )  # fmt: skip
 FINAL_ORDERS = [state for state in OrderState if state.is_final]
+
+
+def _orders_of_day(account: int, day: date) -> QuerySet[ExitOrder, tuple[Any, ...]]:
+    return ExitOrder.objects.filter(account=account, trading_day=day).order_by("id").values_list(*_OF_ORDER)
+
+
+# What lies on the way from a breach to its order; see ``marketdata.statements``.
+_STRATEGY = Objects(Strategy, _OF_STRATEGY)
+_BEGUN = Select(lambda pk: Strategy.objects.filter(pk=pk).values_list(*_OF_STRATEGY), pk=-1)
+_SWITCHED = Objects(Strategy, _SWITCHES)
+_ALLOWED = Select(lambda pk: Strategy.objects.filter(pk=pk).values_list(*_SWITCHES), pk=-1)
+_OF_DAY = Select(_orders_of_day, account=-1, day=date.min)
+_HELD = Select(lambda pk: BrokerAccount.objects.select_for_update().filter(pk=pk).values_list("pk"), pk=-1)
+_MAY_MATTER = Select(
+    lambda account, day, since: _orders_of_day(account, day).filter(
+        ~Q(state__in=FINAL_ORDERS) | Q(filled_quantity__gt=0, updated_at__gte=since)
+    ),
+    account=-1,
+    day=date.min,
+    since=datetime.fromtimestamp(0, UTC),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +136,13 @@ def load(exit_id: int) -> ExitTask:
     """Return one exit as it stands."""
     row = Exit.objects.get(pk=exit_id)
     orders = tuple(order_record(order) for order in row.orders.order_by("id"))
-    return exit_task(row, begun(row.strategy_id), orders)
+    [strategy] = run(begun(row.strategy_id))
+    return exit_task(row, strategy, orders)
 
 
-def begun(strategy_id: int) -> Strategy:
-    """Return a strategy with what its exit needs of it; the rest of it is read when it is looked at."""
-    return Strategy.objects.select_related("instrument", "account").only(*_OF_STRATEGY).get(pk=strategy_id)
+def begun(strategy_id: int) -> Bound[list[Strategy]]:
+    """Read a strategy with what its exit needs of it; the rest of it is read when it is looked at."""
+    return _BEGUN(pk=strategy_id).then(_STRATEGY)
 
 
 def exit_task(row: Exit, strategy: Strategy, orders: tuple[OrderRecord, ...] = ()) -> ExitTask:
@@ -163,8 +189,8 @@ def circumstances(
     task: ExitTask, read_at: float, today: date, may_trade: MayTrade, new_tag: str
 ) -> Circumstances:
     """Return what else bears on a new order of an exit, beside a read begun at ``read_at`` (UNIX s)."""
-    refusal = may_trade(switches_of(task.strategy_id))
-    known = _orders(ExitOrder.objects.filter(account=task.account_id, trading_day=today))
+    [switches], rows = together(switches_of(task.strategy_id), _OF_DAY(account=task.account_id, day=today))
+    refusal, known = may_trade(switches), [_Order(*row) for row in rows]
     return Circumstances(
         own=_not_in_read(known, read_at),
         tags={order.tag for order in known},
@@ -176,10 +202,9 @@ def circumstances(
     )
 
 
-def switches_of(strategy_id: int) -> Strategy:
-    """Return a strategy with what says whether an order may be sent for it; the rest is read when looked at."""
-    switches = ("live", "account__paper", "account__broker", "account__live")
-    return Strategy.objects.select_related("account").only(*switches).get(pk=strategy_id)
+def switches_of(strategy_id: int) -> Bound[list[Strategy]]:
+    """Read a strategy with what says whether an order may be sent for it; the rest is read when looked at."""
+    return _ALLOWED(pk=strategy_id).then(_SWITCHED)
 
 
 class _Order(NamedTuple):
@@ -200,10 +225,6 @@ class _Order(NamedTuple):
     @property
     def symbol(self) -> str:
         return canonical(self.exchange, self.tradingsymbol)
-
-
-def _orders(rows: QuerySet[ExitOrder]) -> list[_Order]:
-    return [_Order(*row) for row in rows.order_by("id").values_list(*_OF_ORDER)]
 
 
 def _openings(orders: Iterable[_Order]) -> dict[tuple[str, str], int]:
@@ -260,14 +281,22 @@ def _readable(row: ExitOrder) -> OrderRecord | None:
         return None
 
 
-def own_orders(account_id: int, read_at: float, today: date) -> list[OwnOrder]:
-    """Return our orders of today that a position read begun at ``read_at`` (UNIX s) may not include.
+def account_held(account_id: int) -> Sequence[Bound[Any]]:
+    """Return what holds an account's row to the end of the transaction, where rows can be held."""
+    return [_HELD(pk=account_id)] if connection.features.has_select_for_update else []
+
+
+def own_orders(account_id: int, read_at: float, today: date) -> Bound[list[tuple[Any, ...]]]:
+    """Read our orders of today that a position read begun at ``read_at`` (UNIX s) may not include.
 
     An order lives for a day: what an earlier one left open holds nothing any more.
     """
-    of_day = ExitOrder.objects.filter(account=account_id, trading_day=today)
-    may_matter = ~Q(state__in=FINAL_ORDERS) | Q(filled_quantity__gt=0, updated_at__gte=at(read_at))
-    return _not_in_read(_orders(of_day.filter(may_matter)), read_at)
+    return _MAY_MATTER(account=account_id, day=today, since=at(read_at))
+
+
+def not_in_read(rows: Iterable[tuple[Any, ...]], read_at: float) -> list[OwnOrder]:
+    """Return what of the rows that ``own_orders`` read is not in that position."""
+    return _not_in_read([_Order(*row) for row in rows], read_at)
 
 
 def _not_in_read(orders: Iterable[_Order], read_at: float) -> list[OwnOrder]:

@@ -159,7 +159,8 @@ def exit_now(strategy: Strategy, *, by: By = None) -> Strategy:
         if not claimed:
             raise StrategyError(_why_not(strategy, "exited"))
         strategy.refresh_from_db()
-        row = create_exit(strategy, "manual", timezone.now(), None, {"source": "manual", "by": str(by or "")})
+        row = new_exit(strategy, "manual", timezone.now(), None, {"source": "manual", "by": str(by or "")})
+        row.save(force_insert=True)
         transaction.on_commit(lambda: _announcer.tell(strategy.user_id, "exit", exit_body(row)), robust=True)
         return _changed(strategy, "exit_asked", by, {})
 
@@ -230,11 +231,11 @@ def suspend_strategy(strategy: Strategy, reason: str) -> bool:
     return True
 
 
-def create_exit(
+def new_exit(
     strategy: Strategy, reason: str, at: datetime, price: Decimal | None, evidence: Mapping[str, Any]
 ) -> Exit:
-    """Insert the intent of a strategy that was just claimed; the caller holds the transaction."""
-    return Exit.objects.create(
+    """Return the intent to exit a strategy, to be stored in the transaction that claims it."""
+    return Exit(
         strategy=strategy,
         epoch=strategy.epoch,
         reason=reason,

@@ -15,7 +15,7 @@ from strategies.domain.record import Moment
 from strategies.journal import Journal, Overtaken
 from strategies.models import Exit, ExitOrder, Strategy
 from strategies.records import ExitTask, at, trading_day
-from strategies.services import create_exit
+from strategies.services import new_exit
 from tests.support.exits import Told
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +36,8 @@ def journal(told: Told) -> Journal:
 def stored(strategy: Strategy, state: OrderState, exit_state: ExitState = ExitState.WORKING) -> ExitTask:
     """Store an exit with one order, as it would be found."""
     now = CLOCK.time()
-    row = create_exit(strategy, "stop_loss", at(now), None, {})
+    row = new_exit(strategy, "stop_loss", at(now), None, {})
+    row.save()
     Exit.objects.filter(pk=row.pk).update(state=exit_state)
     ExitOrder.objects.create(
         exit=row, account=strategy.account, trading_day=trading_day(now), tag="TG0", side="SELL",

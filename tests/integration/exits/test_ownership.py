@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from marketdata.domain.leasing import NotOwner
+from marketdata.statements import Bound
 from strategies.models import Exit, ExitOrder
 from tests.support.exits import ended, running, tick
 from tests.support.waiting import eventually_async
@@ -19,10 +22,11 @@ class Gate:
         self.is_open = True
         self.refused = 0
 
-    def check(self, user_id: int) -> None:
+    def held(self, user_id: int) -> Sequence[Bound[int]]:
         if not self.is_open:
             self.refused += 1
             raise NotOwner(f"user {user_id} belongs to another worker")
+        return ()
 
 
 async def test_a_stop_is_watched_from_the_moment_its_user_is_owned(strategy, broker, told):

@@ -19,6 +19,7 @@ from marketdata.keeper import LeaseKeeper
 from marketdata.leases import LeaseFence
 from marketdata.models import BrokerAccount, Lease
 from marketdata.sessionlocks import session_locks
+from marketdata.statements import together
 from tests.support.leasing import QUICK
 from tests.support.waiting import eventually_async
 
@@ -100,7 +101,7 @@ class Kept:
     def passes(self, user_id: int) -> Callable[[], Awaitable[bool]]:
         async def check() -> bool:
             try:
-                await self.database.run(self.fence.check, user_id)
+                await self.database.run(lambda: together(*self.fence.held(user_id)))
             except NotOwner:
                 return False
             return True

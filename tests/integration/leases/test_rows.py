@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from marketdata import leases
 from marketdata.domain.leasing import NotOwner
 from marketdata.models import BrokerAccount, Lease
+from marketdata.statements import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TEN_S = timedelta(seconds=10)
@@ -88,12 +89,12 @@ def test_many_leases_are_renewed_together(db: None) -> None:
 def test_the_fence_lets_the_owner_pass_and_nobody_else(user: User) -> None:
     tokens = {user.pk: take(user)}
     fence = leases.LeaseFence(tokens.get)
-    fence.check(user.pk)
+    together(*fence.held(user.pk))
     with pytest.raises(NotOwner, match="none"):
-        fence.check(user.pk + 1)
+        together(*fence.held(user.pk + 1))
     take(user, "w2")
     with pytest.raises(NotOwner, match="taken over"):
-        fence.check(user.pk)
+        together(*fence.held(user.pk))
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_a_take_over_waits_for_what_the_owner_has_begun(
             connection.close()
 
     with transaction.atomic():
-        fence.check(user.pk)
+        together(*fence.held(user.pk))
         other_thread.append(threading.Thread(target=take_over))
         other_thread[0].start()
         other_thread[0].join(0.5)
@@ -128,4 +129,4 @@ def test_a_take_over_waits_for_what_the_owner_has_begun(
     other_thread[0].join(5)
     assert taken == [token + 1]
     with pytest.raises(NotOwner), transaction.atomic():
-        fence.check(user.pk)
+        together(*fence.held(user.pk))
