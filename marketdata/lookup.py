@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 
 from django.db.models import QuerySet
 
+from marketdata.clock import SystemClock
 from marketdata.database import db_unit
 from marketdata.domain.instruments import canonical
 from marketdata.models import Instrument
 from marketdata.wanted import read_tokens
 
+_monotonic = SystemClock().monotonic
+_NEVER = ("", float("-inf"))
+LISTED_FOR_S = 10.0
+"""How long a contract that was found counts as listed: lists change once a day."""
+
 
 class DatabaseTokens:
     """Implements ``ports.ContractBook`` on the table itself. Blocks: for worker threads only."""
 
-    def __init__(self, broker: str) -> None:
+    def __init__(self, broker: str, monotonic: Callable[[], float] = _monotonic) -> None:
         self._broker = broker
+        self._monotonic = monotonic
+        self._found: dict[str, tuple[str, float]] = {}  # token, and until when it counts
 
     def token(self, symbol: str) -> str:
         """Return the broker's token; raises ``UnknownInstrument``."""
@@ -27,7 +35,15 @@ class DatabaseTokens:
         return db_unit(self._symbol, token)
 
     def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
-        return db_unit(self._tokens_of, symbols)
+        """Return the tokens of those that are listed, or were seconds ago."""
+        now = self._monotonic()
+        known = {name: self._found[name] for name in symbols if self._found.get(name, _NEVER)[1] > now}
+        if missing := set(symbols) - known.keys():
+            listed = db_unit(self._tokens_of, missing)
+            fresh = {name: (token, now + LISTED_FOR_S) for name, token in listed.items()}
+            self._found.update(fresh)
+            known |= fresh
+        return {name: token for name, (token, _) in known.items()}
 
     def symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]:
         return db_unit(self._symbols_of, tokens)

@@ -21,6 +21,7 @@ from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.ticks import FeedMode
 from marketdata.feeds import AccountFeed, FeedHooks, FeedReport, Pipeline, stop_all
 from marketdata.ports import BrokerConfig
+from marketdata.precedence import Deference, Precedence
 from marketdata.processor import get_tick_processor
 from marketdata.singletons import Singleton
 from marketdata.wanted import Wanted, WantedFeed, WantedReader, read_tokens
@@ -66,12 +67,14 @@ class ListenerManager:
         database: DatabaseThread | None = None,
         clock: Clock | None = None,
         owned: Owned = lambda: None,
+        precedence: Deference | None = None,
     ) -> None:
         self._owned = owned
         self._pipeline = pipeline or get_tick_processor()
         self._hooks: FeedHooks = hooks or NoHooks()
         self._database = database or DatabaseThread("listener-manager")
         self._clock = clock or SystemClock()
+        self._precedence: Deference = precedence or Precedence(self._clock)
         self._reader = WantedReader()
         self._feeds: dict[int, AccountFeed] = {}
         self._refused: set[int] = set()
@@ -163,6 +166,7 @@ class ListenerManager:
         """Keep the feeds at what the database wants until cancelled; then disconnect them."""
         try:
             while True:
+                await self._precedence.wait()
                 try:
                     await self.reconcile()
                 except Exception:

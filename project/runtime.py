@@ -181,7 +181,12 @@ class House:
         self._lookout = Lookout(announcer, clock, lambda: self.processor.gate.calendar, at_work)
         self._exchanges = Exchanges(self.engine, self.processor.gate, hooks, clock)
         self.manager = ListenerManager(
-            self.processor, hooks=hooks, database=self._database, clock=clock, owned=at_work
+            self.processor,
+            hooks=hooks,
+            database=self._database,
+            clock=clock,
+            owned=at_work,
+            precedence=self.engine.precedence,
         )
 
         self._metrics = WorkerMetrics(

@@ -16,6 +16,7 @@ from marketdata.domain.clock import Clock
 from marketdata.domain.gate import Gate
 from marketdata.domain.orders import OrderSnapshot, Quote
 from marketdata.domain.sessions import Calendar
+from marketdata.precedence import Deference
 from marketdata.subscriptions import SubscriptionManager
 from strategies import records
 from strategies.accounts import AccountDesks
@@ -97,6 +98,11 @@ class ExitEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
+
+    @property
+    def precedence(self) -> Deference:
+        """For what can wait while an order is on its way."""
+        return self._shop.precedence
 
     # --- life ---------------------------------------------------------------------------
 
@@ -247,6 +253,7 @@ class ExitEngine:
             except TimeoutError:
                 pass
             self._wake.clear()
+            await self._shop.precedence.wait()
             try:
                 await self.reconcile()
             except Exception:

@@ -10,6 +10,7 @@ All of it blocks: call it from the exit engine's own thread.
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -102,6 +103,7 @@ class Journal:
         self._fence: Fence = fence or NoFence()
         self.may_trade = may_trade
         self._untold: dict[int, bool] = {}  # exit -> whether it has just begun
+        self._telling = threading.Lock()  # written in one thread, told in another
 
     def new_tag(self) -> str:
         """Return a name for an order to be planned."""
@@ -282,12 +284,14 @@ class Journal:
     def tell(self) -> None:
         """Tell, as they are now, of the exits written since: an order that leaves does not wait for pages."""
         while self._untold:
-            exit_id = next(iter(self._untold))
-            self._tell(exit_id, has_begun=self._untold.pop(exit_id))
+            with self._telling:
+                exit_id, has_begun = self._untold.popitem()
+            self._tell(exit_id, has_begun=has_begun)
 
     def _tell_after_commit(self, exit_id: int, *, has_begun: bool = False) -> None:
         def note() -> None:
-            self._untold[exit_id] = has_begun or self._untold.get(exit_id, False)
+            with self._telling:
+                self._untold[exit_id] = has_begun or self._untold.get(exit_id, False)
 
         transaction.on_commit(note)
 

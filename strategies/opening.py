@@ -89,6 +89,7 @@ class Opener:
         self._waiting.extend(intents)
         if self._waiting and not self._is_committing:
             self._is_committing = True
+            self._shop.precedence.begin(self)
             self._start(self._commit_waiting())
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
@@ -103,6 +104,7 @@ class Opener:
                 await self._commit(batch)
         finally:
             self._is_committing = False
+            self._shop.precedence.end(self)
 
     async def _commit(self, batch: list[Intent]) -> None:
         began, users = self._shop.clock.monotonic(), {intent.user_id for intent in batch}

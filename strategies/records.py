@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from marketdata.accounts import broker_config
 from marketdata.domain.instruments import canonical
@@ -47,6 +47,7 @@ _OF_STRATEGY = (
     "account__id", "account__never_resend",
 )  # fmt: skip
 _SWITCHES = ("id", "account", "live", "account__id", "account__paper", "account__broker", "account__live")
+_OF_ACCOUNT = ("id", "broker", "client_id", "api_key", "api_secret", "access_token")
 _OF_ORDER = (
     "tag", "broker_order_id", "opening", "side", "product", "state", "quantity", "filled_quantity", "updated_at",
     *_SYMBOL,
@@ -54,11 +55,19 @@ _OF_ORDER = (
 FINAL_ORDERS = [state for state in OrderState if state.is_final]
 
 
+def _sent_orders(account: int, day: date) -> QuerySet[ExitOrder, tuple[Any, ...]]:
+    sent = ExitOrder.objects.filter(account=account, trading_day=day, sent_at__isnull=False)
+    return sent.values("account").annotate(sent=Count("pk")).values_list("sent")
+
+
 def _orders_of_day(account: int, day: date) -> QuerySet[ExitOrder, tuple[Any, ...]]:
     return ExitOrder.objects.filter(account=account, trading_day=day).order_by("id").values_list(*_OF_ORDER)
 
 
 # What lies on the way from a breach to its order; see ``marketdata.statements``.
+_ACCOUNT = Objects(BrokerAccount, _OF_ACCOUNT)
+_CREDENTIALS = Select(lambda pk: BrokerAccount.objects.filter(pk=pk).values_list(*_OF_ACCOUNT), pk=-1)
+_SENT = Select(_sent_orders, account=-1, day=date.min)
 _STRATEGY = Objects(Strategy, _OF_STRATEGY)
 _BEGUN = Select(lambda pk: Strategy.objects.filter(pk=pk).values_list(*_OF_STRATEGY), pk=-1)
 _SWITCHED = Objects(Strategy, _SWITCHES)
@@ -180,9 +189,10 @@ def _terms(strategy: Strategy) -> Terms:
 
 def account_facts(account_id: int, today: date) -> AccountFacts:
     """Return an account's present credentials and how many order requests it sent today."""
-    config = broker_config(BrokerAccount.objects.get(pk=account_id))
-    sent = ExitOrder.objects.filter(account=account_id, trading_day=today, sent_at__isnull=False)
-    return AccountFacts(config, sent.count())
+    [account], sent = together(
+        _CREDENTIALS(pk=account_id).then(_ACCOUNT), _SENT(account=account_id, day=today)
+    )
+    return AccountFacts(broker_config(account), sum(count for [count] in sent))
 
 
 def circumstances(

@@ -64,6 +64,7 @@ class Watchman:
         """Look, again and again."""
         while True:
             try:
+                await self._shop.precedence.wait()
                 await self.look()
             except Exception:
                 logger.exception("ended exits could not be watched: trying again")
@@ -97,6 +98,7 @@ class Watchman:
         try:
             if wait_s:
                 await self._shop.clock.sleep(wait_s)
+                await self._shop.precedence.wait()
                 exits = await self._watched(account_id)  # those that began meanwhile are no strangers
             await self._look_at(account_id, exits)
         except BrokerError as exc:

@@ -113,9 +113,12 @@ class ExitWorker:
 
     async def run(self, first: Event | None = None) -> None:
         """Do one step after the other until the exit is final. No error ends it."""
+        if self._task is not None:  # it has just begun
+            self._shop.precedence.begin(self)
         try:
             await self._run(first)
         finally:
+            self._shop.precedence.end(self)
             self._give_back_turn(())
 
     async def _run(self, event: Event | None) -> None:
@@ -219,7 +222,10 @@ class ExitWorker:
             return WriteResult(Outcome.NOT_SENT, message="stopped before it was sent")
         self._wire = None
         sending = asyncio.create_task(desk.send(wire, began))
-        return await self._patiently(sending, lambda: Unanswered(self._shop.moment()))
+        try:
+            return await self._patiently(sending, lambda: Unanswered(self._shop.moment()))
+        finally:
+            self._shop.precedence.end(self)
 
     async def _patiently(self, work: asyncio.Task[T], slow: Callable[[], Event]) -> T:
         """Wait for something of the broker; when it takes long, have a person told meanwhile."""
@@ -279,6 +285,7 @@ class ExitWorker:
 
     async def _rest(self, seconds: float) -> Event:
         """Wait for news, at most ``seconds``."""
+        self._shop.precedence.end(self)
         if seconds > 0 and not self._news.is_set():
             waiting = asyncio.create_task(self._news.wait())
             resting = asyncio.create_task(self._shop.clock.sleep(seconds))
@@ -299,6 +306,7 @@ class ExitWorker:
             return Unread(self._shop.moment(), str(exc))
         await desk.turns.take(loss_rate)
         self._has_turn = True
+        self._shop.precedence.begin(self)
         return TurnGiven(self._shop.moment())
 
     def _give_back_turn(self, commands: tuple[Command, ...]) -> None:
@@ -309,6 +317,8 @@ class ExitWorker:
                 desk.turns.give_back()
 
     async def _read(self, task: ExitTask, wanted: ReadAccount) -> Event:
+        if not wanted.for_plan:  # what has left is there already
+            await self._shop.precedence.wait()
         self._news.clear()
         began, symbol = self._shop.clock.monotonic(), task.record.symbol
         reading = asyncio.create_task(self._desk_and_read(task, wanted))

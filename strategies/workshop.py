@@ -13,6 +13,7 @@ from typing import TypeVar
 from marketdata.database import DatabaseThread, FairDatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.leasing import NotOwner
+from marketdata.precedence import Precedence
 from strategies import records
 from strategies.accounts import AccountDesk, AccountDesks, heard
 from strategies.domain.record import Moment
@@ -64,6 +65,7 @@ class Workshop:
         self.sending = 0  # place requests in hand
         self.permitting = 0  # permits being committed
         self.closing = asyncio.Event()  # nothing more may be sent
+        self.precedence = Precedence(clock)  # from a breach to its order's first byte
         self._desks = desks
         self._database = database or FairDatabaseThread(
             DatabaseThread("exit-journal", lock_wait_s=LOCK_WAIT_S)
@@ -100,12 +102,13 @@ class Workshop:
     async def _tell(self) -> None:
         while self.journal.has_news:
             await self.clock.sleep(NEWS_AFTER_S)
+            await self.precedence.wait()
             await self.tell()
 
     async def tell(self) -> None:
         """Have pages and programs told now of the exits written so far."""
         try:
-            await self._database.run(self.journal.tell, "news")
+            await self.look_db(self.journal.tell)
         except Exception:
             logger.exception("pages could not be told of an exit: they see it when they look again")
 
