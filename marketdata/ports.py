@@ -74,6 +74,10 @@ class TickSink(Protocol):
 class OrderWire(Protocol):
     """One open connection for exactly one order write. Never retries, never redirects."""
 
+    def is_open(self) -> bool:
+        """Tell whether the broker has not closed it meanwhile, as far as is known here."""
+        ...
+
     def prepare(self, request: OrderRequest) -> None:
         """Look up and encode all that the order needs, and send nothing: it may take its time.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import math
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -70,6 +71,22 @@ class SingleShot:
             connection.close()
             raise BrokerUnavailable(f"{parts.netloc} was not reached: {exc.strerror or exc}") from exc
         return cls(connection)
+
+    def is_open(self) -> bool:
+        """Tell whether the other side has kept the connection open and silent, as far as is known here."""
+        sock = self._connection.sock
+        if sock is None:
+            return False
+        sock.settimeout(0.0)
+        try:
+            sock.recv(1)  # TLS takes in here what the other side says by itself, and waits for more
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        finally:
+            sock.settimeout(CONNECT_S)
+        return False  # its end, or what nobody asked for
 
     def prepare(self, write: Write) -> None:
         """Gather one request in memory and send nothing.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from marketdata.domain.clock import Clock
@@ -24,6 +25,7 @@ from marketdata.domain.orders import (
 )
 from marketdata.ports import BrokerConfig, OrderGateway, OrderWire
 from strategies.domain.budget import DayCap, Pace
+from strategies.spares import SpareWire
 
 T = TypeVar("T")
 
@@ -176,6 +178,7 @@ class AccountDesk:
         self._quotes_wanted: set[str] = set()
         self._quoting: asyncio.Task[None] | None = None
         self._owner_confirmed = False
+        self._spare = SpareWire(partial(self.calls.write, gateway.open_wire), clock)
 
     # --- reading ------------------------------------------------------------------------
 
@@ -304,8 +307,13 @@ class AccountDesk:
             self._pace.release()
             raise
 
+    def connect_ahead(self) -> None:
+        """Begin to open a connection for an order that is about to come."""
+        self._spare.begin()
+
     async def _prepared(self, request: OrderRequest) -> OrderWire:
-        return await self.calls.write(lambda: _connected(self._gateway, request))
+        spare = await self._spare.take()
+        return await self.calls.write(lambda: _prepared(spare or self._gateway.open_wire(), request))
 
     @property
     def orders_left(self) -> int:
@@ -378,6 +386,7 @@ class AccountDesk:
     def close(self) -> None:
         """Let go of whatever waits."""
         self.turns.close()
+        self._spare.close()
         self.calls.close()
 
     async def _read(self) -> None:
@@ -434,8 +443,7 @@ class AccountDesks:
             desk.close()
 
 
-def _connected(gateway: OrderGateway, request: OrderRequest) -> OrderWire:
-    wire = gateway.open_wire()
+def _prepared(wire: OrderWire, request: OrderRequest) -> OrderWire:
     try:
         wire.prepare(request)
     except BaseException:

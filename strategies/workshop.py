@@ -191,6 +191,7 @@ class Workshop:
         known = self._known.get(account_id)
         if known is not None:
             known.desk.read_ahead()
+            known.desk.connect_ahead()
             if self._is_old(known):
                 self._learning_of(account_id, None)
 

@@ -174,6 +174,9 @@ class FakeWire:
         self._broker = broker
         self._request: OrderRequest | None = None
 
+    def is_open(self) -> bool:
+        return True
+
     def prepare(self, request: OrderRequest) -> None:
         self._request = request
 

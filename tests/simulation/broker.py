@@ -393,6 +393,9 @@ class Wire:
         self._monotonic = monotonic
         self._request: OrderRequest | None = None
 
+    def is_open(self) -> bool:
+        return True
+
     def prepare(self, request: OrderRequest) -> None:
         self._request = request
 

@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 
-from marketdata.asking import isolate
+from marketdata.asking import ReadSession
 from marketdata.domain.errors import BadReply, BrokerError, BrokerRejected, BrokerUnavailable, LoginExpired
 from marketdata.ports import BrokerConfig
 
@@ -75,15 +74,11 @@ class _NoHoldings(BrokerRejected):
     pass
 
 
-class _Remembering(requests.Session):
+class _Remembering(ReadSession):
     """A session that keeps each thread's last answer, for the SDK throws status and body away."""
 
     def __init__(self) -> None:
-        super().__init__()
-        isolate(self)
-        pool = HTTPAdapter(pool_connections=_CONNECTIONS, pool_maxsize=_CONNECTIONS)
-        self.mount("http://", pool)
-        self.mount("https://", pool)
+        super().__init__(_CONNECTIONS)
         self._last = threading.local()
 
     def forget(self) -> None:

@@ -50,6 +50,10 @@ class DhanWire:
         """Connect and send nothing. Raises ``BrokerUnavailable``."""
         return cls(SingleShot.open(root), urlsplit(root).path, config, tokens)
 
+    def is_open(self) -> bool:
+        """Tell whether the broker has kept the connection open, as far as is known here."""
+        return self._shot.is_open()
+
     def prepare(self, request: OrderRequest) -> None:
         """Look up the contract and encode one order.
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import requests
 
-from marketdata.asking import isolate
+from marketdata.asking import ReadSession
 from marketdata.domain.errors import BadReply, BrokerError, BrokerRejected, BrokerUnavailable, LoginExpired
 from marketdata.ports import BrokerConfig
 
@@ -25,11 +25,9 @@ def client(root: str, config: BrokerConfig) -> Any:
     """Return a ``KiteConnect`` for one account, with one pooled session."""
     from kiteconnect import KiteConnect  # heavy, and it installs a Twisted reactor
 
-    pool = {"pool_connections": _CONNECTIONS, "pool_maxsize": _CONNECTIONS}
-    kite = KiteConnect(
-        config.api_key, config.access_token.reveal(), root=root, timeout=(CONNECT_S, READ_S), pool=pool
-    )
-    isolate(kite.reqsession)
+    kite = KiteConnect(config.api_key, config.access_token.reveal(), root=root, timeout=(CONNECT_S, READ_S))
+    kite.reqsession.close()
+    kite.reqsession = ReadSession(_CONNECTIONS)
     return kite
 
 

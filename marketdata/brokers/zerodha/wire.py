@@ -44,6 +44,10 @@ class KiteWire:
         """Connect and send nothing. Raises ``BrokerUnavailable``."""
         return cls(SingleShot.open(root), config)
 
+    def is_open(self) -> bool:
+        """Tell whether the broker has kept the connection open, as far as is known here."""
+        return self._shot.is_open()
+
     def prepare(self, request: OrderRequest) -> None:
         """Encode one order. Raises ``BrokerRejected`` when Kite could not take it."""
         try:
