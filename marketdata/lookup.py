@@ -14,9 +14,28 @@ from marketdata.models import Instrument
 from marketdata.wanted import read_tokens
 
 _monotonic = SystemClock().monotonic
-_NEVER = ("", float("-inf"))
 LISTED_FOR_S = 10.0
-"""How long a contract that was found counts as listed: lists change once a day."""
+"""How long what was found counts as listed: lists change once a day."""
+
+
+class _Recent:
+    """What was found in a list seconds ago."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._found: dict[str, tuple[str, float]] = {}  # what it is, and until when it counts
+
+    def of(
+        self, names: Collection[str], find: Callable[[Collection[str]], Mapping[str, str]]
+    ) -> Mapping[str, str]:
+        """Return those of ``names`` that are listed; ``find`` is asked for those not found lately."""
+        now, never = self._monotonic(), ("", float("-inf"))
+        known = {name: self._found[name] for name in names if self._found.get(name, never)[1] > now}
+        if missing := set(names) - known.keys():
+            fresh = {name: (found, now + LISTED_FOR_S) for name, found in db_unit(find, missing).items()}
+            self._found.update(fresh)
+            known |= fresh
+        return {name: found for name, (found, _) in known.items()}
 
 
 class DatabaseTokens:
@@ -24,8 +43,7 @@ class DatabaseTokens:
 
     def __init__(self, broker: str, monotonic: Callable[[], float] = _monotonic) -> None:
         self._broker = broker
-        self._monotonic = monotonic
-        self._found: dict[str, tuple[str, float]] = {}  # token, and until when it counts
+        self._tokens, self._symbols = _Recent(monotonic), _Recent(monotonic)
 
     def token(self, symbol: str) -> str:
         """Return the broker's token; raises ``UnknownInstrument``."""
@@ -35,18 +53,10 @@ class DatabaseTokens:
         return db_unit(self._symbol, token)
 
     def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
-        """Return the tokens of those that are listed, or were seconds ago."""
-        now = self._monotonic()
-        known = {name: self._found[name] for name in symbols if self._found.get(name, _NEVER)[1] > now}
-        if missing := set(symbols) - known.keys():
-            listed = db_unit(self._tokens_of, missing)
-            fresh = {name: (token, now + LISTED_FOR_S) for name, token in listed.items()}
-            self._found.update(fresh)
-            known |= fresh
-        return {name: token for name, (token, _) in known.items()}
+        return self._tokens.of(symbols, self._tokens_of)
 
     def symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]:
-        return db_unit(self._symbols_of, tokens)
+        return self._symbols.of(tokens, self._symbols_of)
 
     def _tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
         wanted = set(symbols)
@@ -56,7 +66,7 @@ class DatabaseTokens:
         return {symbol: token for symbol, token in found.items() if symbol in wanted}
 
     def _symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]:
-        return {row.token: row.symbol for row in self._rows(token__in=list(tokens))} if tokens else {}
+        return {row.token: row.symbol for row in self._rows(token__in=list(tokens))}
 
     def _rows(self, **named: list[str]) -> QuerySet[Instrument]:
         return Instrument.objects.filter(broker=self._broker, **named)

@@ -72,11 +72,20 @@ class Way:
 
     @property
     def ours_ms(self) -> float:
-        return self.whole_ms - sum(until - at for at, until in self.replies) * 1e3
+        return self.whole_ms - _covered_s(self.replies) * 1e3
 
     @property
     def stages_ms(self) -> list[float]:
         return [(after - before) * 1e3 for before, after in pairwise(self.moments)]
+
+
+def _covered_s(spans: Iterable[tuple[float, float]]) -> float:
+    """Return how long at least one of ``spans`` lasted: requests may be answered side by side."""
+    covered, end = 0.0, float("-inf")
+    for at, until in sorted(spans):
+        covered += max(until - max(at, end), 0.0)
+        end = max(end, until)
+    return covered
 
 
 def measured(plan: Plan) -> Iterable[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -39,6 +40,9 @@ class DhanGateway:
         self._root = root
         self._contracts = contracts
         self._sleep = sleep
+        self._beside = ThreadPoolExecutor(
+            1, thread_name_prefix="dhan-holdings"
+        )  # none of both waits for the other
 
     @cached_property
     def _reads(self) -> DhanReads:
@@ -59,8 +63,9 @@ class DhanGateway:
         return [replace(row, symbol=names.get(row.symbol, row.symbol)) for row in rows]
 
     def positions(self) -> Sequence[PositionSnapshot]:
+        holding = self._beside.submit(self._reads.holdings)
         net = book.net_positions(self._reads.read(self._reads.sdk.get_positions))
-        held = book.holdings(self._reads.holdings())
+        held = book.holdings(holding.result())
         names = self._contracts.symbols_of({row.symbol for row in net} | {row.symbol for row in held})
         return account_positions(
             [replace(row, symbol=names.get(row.symbol, "")) for row in net],

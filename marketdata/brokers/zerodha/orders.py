@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +38,9 @@ class KiteGateway:
         self._root = root
         self._contracts = contracts
         self._sleep = sleep
+        self._beside = ThreadPoolExecutor(
+            1, thread_name_prefix="kite-holdings"
+        )  # none of both waits for the other
 
     @cached_property
     def _kite(self) -> Any:
@@ -52,9 +56,9 @@ class KiteGateway:
         return read(lambda: book.trade_snapshots(self._kite.trades()))
 
     def positions(self) -> Sequence[PositionSnapshot]:
+        held = self._beside.submit(read, lambda: book.holdings(self._kite.holdings()))
         net = read(lambda: book.net_positions(self._kite.positions()))
-        held = read(lambda: book.holdings(self._kite.holdings()))
-        return account_positions(net, held, self._contracts)
+        return account_positions(net, held.result(), self._contracts)
 
     def quotes(self, symbols: Collection[str]) -> Mapping[str, Quote]:
         # Above one request's worth, OHLC takes twice as many at once.
