@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from marketdata.domain.clock import Clock
@@ -178,7 +177,7 @@ class AccountDesk:
         self._quotes_wanted: set[str] = set()
         self._quoting: asyncio.Task[None] | None = None
         self._owner_confirmed = False
-        self._spare = SpareWire(partial(self.calls.write, gateway.open_wire), clock)
+        self._spare = SpareWire(lambda: self.calls.write(gateway.open_wire), clock)
 
     # --- reading ------------------------------------------------------------------------
 

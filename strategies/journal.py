@@ -24,16 +24,17 @@ from marketdata.domain.clock import Clock
 from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.prices import to_rupees
 from marketdata.models import BrokerAccount
-from marketdata.statements import Bound, Insert, Update, run, together
+from marketdata.statements import Bound, run, together
+from strategies import rows
 from strategies.alerts import announce, close_alerts, commit_alert
 from strategies.announcing import Announcer
 from strategies.domain.breaches import Intent
 from strategies.domain.events import Command, End, Event, Note, Seen, Tell
-from strategies.domain.exits import EXIT_TRANSITIONS, ORDER_TRANSITIONS, ExitState, OrderState
+from strategies.domain.exits import ExitState, OrderState
 from strategies.domain.ordering import has_room
 from strategies.domain.record import ExitRecord, OrderRecord
 from strategies.domain.tags import new_tag
-from strategies.models import Alert, Exit, ExitOrder, Strategy, StrategyEvent
+from strategies.models import Alert, Exit, Strategy
 from strategies.records import (
     ExitTask,
     MayTrade,
@@ -48,19 +49,6 @@ from strategies.records import (
 )
 from strategies.reporting import exit_body, plain, sentence, strategy_body
 from strategies.services import close_strategy, new_exit
-
-_CHANGING = (
-    "state", "is_queued", "broker_order_id", "filled_quantity", "average_price", "reject_class", "reject_reason",
-    "message", "sent_at", "cancels", "cancel_asked_at", "updated_at",
-)  # fmt: skip
-"""The columns that change in an order's life."""
-
-_TOUCHED = Update(
-    Strategy, change=["status", "sl_triggered", "sl_trigger_price"], where=["id", "epoch", "status"]
-)
-_STEP = Update(Exit, change=["version", "state", "concern", "updated_at"], where=["id", "version"])
-_ORDER_STEP = Update(ExitOrder, change=_CHANGING, where=["exit", "tag", "state"])
-_NEW_EXIT, _NEW_ORDER, _NEW_EVENT = Insert(Exit), Insert(ExitOrder), Insert(StrategyEvent)
 
 Change = tuple[OrderRecord | None, OrderRecord]
 """An order before a step, None when it is new, and after it."""
@@ -122,14 +110,12 @@ class Journal:
         return opened
 
     def _open_exit(self, intent: Intent) -> ExitTask | None:
-        price, pk = to_rupees(intent.price), intent.strategy_id
-        claim = _TOUCHED(Strategy.Status.EXITING, True, price, pk, intent.epoch, Strategy.Status.ACTIVE)
-        claimed, [*found] = together(claim, begun(pk))
+        claimed, strategies = together(rows.claimed(intent), begun(intent.strategy_id))
         if not claimed:
             return None
-        [strategy] = found
+        strategy, price = strategies[0], to_rupees(intent.price)
         row = new_exit(strategy, intent.reason, self._now(), price, intent.evidence)
-        together(_NEW_EXIT(row), self._event(pk, "sl_triggered", intent.evidence))
+        together(rows.new_exit(row), self._event(strategy.pk, "sl_triggered", intent.evidence))
         self._tell_after_commit(row.pk, has_begun=True)
         return exit_task(row, strategy)
 
@@ -171,18 +157,16 @@ class Journal:
     def _write(self, task: ExitTask, new: ExitRecord, event: Event) -> ExitRecord:
         """Of all that would change an exit from one version, one does; its rows are locked with it."""
         old = task.record
-        _check_exit(old, new)
         changed = [(old.order(order.tag), order) for order in new.orders if order != old.order(order.tag)]
         lost = Overtaken(f"exit {old.id} has changed since version {old.version}")
-        claim = _STEP(old.version + 1, new.state, new.concern, self._now(), old.id, old.version).or_fail(lost)
         conditions: list[Bound[Any]] = [
             *self._fence.held(task.user_id),
-            claim,
+            rows.exit_step(old, new, self._now()).or_fail(lost),
             *self._permission(task, changed),
+            *(self._order_step(old, before, order) for before, order in changed if before is not None),
+            *self._room(task, changed, event),
         ]
-        conditions += [_order_change(old, before, order) for before, order in changed if before is not None]
-        conditions += self._room(task, changed, event)
-        added = [_new_order(task, order) for before, order in changed if before is None]
+        added = [rows.new_order(task, order) for before, order in changed if before is None]
         news = [self._order_news(task, order) for before, order in changed if _is_news(before, order)]
         if added:  # only where there is room
             together(*conditions)
@@ -208,16 +192,20 @@ class Journal:
         [order] = planned  # of two, each would be found to have the same room
         read_at = getattr(event, "began_at", 0.0)
 
-        def look(rows: Sequence[tuple[Any, ...]]) -> None:
-            own = not_in_read(rows, read_at)
+        def look(found: Sequence[tuple[Any, ...]]) -> None:
+            own = not_in_read(found, read_at)
             if not (isinstance(event, Seen) and has_room(order, task.record, event, own)):
                 raise Overtaken(f"no room is left for an order of exit {task.record.id}")
 
         # Two planners of an account take turns on PostgreSQL; SQLite has one writer.
         return [*account_held(task.account_id), own_orders(task.account_id, read_at, order.day).then(look)]
 
+    def _order_step(self, exit_: ExitRecord, before: OrderRecord, order: OrderRecord) -> Bound[int]:
+        lost = Overtaken(f"order {order.tag} is no longer {before.state.value}")
+        return rows.order_step(exit_.id, before, order).or_fail(lost)
+
     def _order_news(self, task: ExitTask, order: OrderRecord) -> Bound[int]:
-        return self._event(task.strategy_id, f"order_{order.state.value}", _order_detail(order))
+        return self._event(task.strategy_id, f"order_{order.state.value}", rows.order_detail(order))
 
     def _end(self, task: ExitTask, new: ExitRecord, commands: Sequence[Command]) -> None:
         """The strategy closes with its exit and lets go of its subscription."""
@@ -306,8 +294,7 @@ class Journal:
     # --- inside -------------------------------------------------------------------------
 
     def _event(self, strategy_id: int, kind: str, detail: Mapping[str, Any]) -> Bound[int]:
-        event = StrategyEvent(strategy_id=strategy_id, at=self._now(), kind=kind, detail=dict(detail))
-        return _NEW_EVENT(event)
+        return rows.new_event(strategy_id, self._now(), kind, detail)
 
     def _alert(self, task: ExitTask, kind: str, text: str, *, urgency: str = Alert.Urgency.URGENT) -> None:
         alert = commit_alert(
@@ -353,63 +340,8 @@ def _urgency(tell: Tell, commands: Sequence[Command]) -> str:
     return Alert.Urgency.INFO if is_news else Alert.Urgency.URGENT
 
 
-def _check_exit(old: ExitRecord, new: ExitRecord) -> None:
-    if new.state is not old.state and new.state not in EXIT_TRANSITIONS[old.state]:
-        raise ValueError(f"exit {old.id}: {old.state.value} does not become {new.state.value}")
-
-
-def _new_order(task: ExitTask, order: OrderRecord) -> Bound[int]:
-    row = ExitOrder(
-        exit_id=task.record.id, account_id=task.account_id, slice_no=order.slice_no, try_no=order.try_no,
-        trading_day=order.day, tag=order.tag, side=order.side, product=order.product,
-        quantity=order.quantity, price=order.price, opening=order.opening,
-        lookalikes=order.lookalikes, planned_at=at(order.planned_at),
-        **dict(zip(_CHANGING, _changing(order), strict=True)),
-    )  # fmt: skip
-    return _NEW_ORDER(row)
-
-
-def _order_change(exit_: ExitRecord, before: OrderRecord, order: OrderRecord) -> Bound[int]:
-    if order.state is not before.state and order.state not in ORDER_TRANSITIONS[before.state]:
-        raise ValueError(f"order {order.tag}: {before.state.value} does not become {order.state.value}")
-    lost = Overtaken(f"order {order.tag} is no longer {before.state.value}")
-    return _ORDER_STEP(*_changing(order), exit_.id, order.tag, before.state).or_fail(lost)
-
-
 def _is_news(before: OrderRecord | None, order: OrderRecord) -> bool:
     return before is None or (order.state, order.filled) != (before.state, before.filled)
-
-
-def _changing(order: OrderRecord) -> tuple[Any, ...]:
-    """Return the values of ``_CHANGING``."""
-    return (
-        order.state,
-        order.is_queued,
-        order.broker_order_id,
-        order.filled,
-        order.average_price,
-        order.reject_class or "",
-        order.reject_reason or "",
-        order.message,
-        None if order.sent_at is None else at(order.sent_at),
-        order.cancels,
-        None if order.cancel_asked_at is None else at(order.cancel_asked_at),
-        at(order.changed_at),
-    )
-
-
-def _order_detail(order: OrderRecord) -> dict[str, Any]:
-    return {
-        "tag": order.tag,
-        "order_id": order.broker_order_id,
-        "side": order.side,
-        "product": order.product,
-        "quantity": order.quantity,
-        "price": plain(order.price),
-        "filled": order.filled,
-        "average_price": plain(order.average_price),
-        "message": order.message,
-    }
 
 
 def _sl_triggered(row: Exit) -> dict[str, Any]:
