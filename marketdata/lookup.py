@@ -14,28 +14,30 @@ from marketdata.models import Instrument
 from marketdata.wanted import read_tokens
 
 _monotonic = SystemClock().monotonic
-LISTED_FOR_S = 10.0
-"""How long what was found counts as listed: lists change once a day."""
+_NEVER = (None, float("-inf"))
+LISTED_FOR_S, UNLISTED_FOR_S = 60.0, 5.0
+"""How long what was found, and what was not, is taken to be so: lists change once a day, at an import."""
 
 
 class _Recent:
-    """What was found in a list seconds ago."""
+    """What a list said lately, by name."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._found: dict[str, tuple[str, float]] = {}  # what it is, and until when it counts
+        self._said: dict[str, tuple[str | None, float]] = {}  # what it is, and until when that counts
 
     def of(
         self, names: Collection[str], find: Callable[[Collection[str]], Mapping[str, str]]
     ) -> Mapping[str, str]:
-        """Return those of ``names`` that are listed; ``find`` is asked for those not found lately."""
-        now, never = self._monotonic(), ("", float("-inf"))
-        known = {name: self._found[name] for name in names if self._found.get(name, never)[1] > now}
-        if missing := set(names) - known.keys():
-            fresh = {name: (found, now + LISTED_FOR_S) for name, found in db_unit(find, missing).items()}
-            self._found.update(fresh)
-            known |= fresh
-        return {name: found for name, (found, _) in known.items()}
+        """Return those of ``names`` that are listed; ``find`` is asked for those not asked for lately."""
+        now = self._monotonic()
+        if old := [name for name in names if self._said.get(name, _NEVER)[1] <= now]:
+            listed = db_unit(find, old)
+            for name in old:
+                lasts_s = LISTED_FOR_S if name in listed else UNLISTED_FOR_S
+                self._said[name] = (listed.get(name), now + lasts_s)
+        said = ((name, self._said[name][0]) for name in names)
+        return {name: found for name, found in said if found is not None}
 
 
 class DatabaseTokens:

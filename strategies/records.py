@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet, TextField
+from django.db.models.functions import Cast
 
 from marketdata.accounts import broker_config
 from marketdata.domain.instruments import canonical
@@ -47,7 +48,6 @@ _OF_STRATEGY = (
     "account__id", "account__never_resend",
 )  # fmt: skip
 _SWITCHES = ("id", "account", "live", "account__id", "account__paper", "account__broker", "account__live")
-_OF_ACCOUNT = ("id", "broker", "client_id", "api_key", "api_secret", "access_token")
 _OF_ORDER = (
     "tag", "broker_order_id", "opening", "side", "product", "state", "quantity", "filled_quantity", "updated_at",
     *_SYMBOL,
@@ -55,9 +55,10 @@ _OF_ORDER = (
 FINAL_ORDERS = [state for state in OrderState if state.is_final]
 
 
-def _sent_orders(account: int, day: date) -> QuerySet[ExitOrder, tuple[Any, ...]]:
-    sent = ExitOrder.objects.filter(account=account, trading_day=day, sent_at__isnull=False)
-    return sent.values("account").annotate(sent=Count("pk")).values_list("sent")
+def _as_stored(pk: int) -> QuerySet[BrokerAccount, tuple[Any, ...]]:
+    plain = ("broker", "client_id")
+    secret = [Cast(name, TextField()) for name in ("api_key", "api_secret", "access_token")]  # as ciphertext
+    return BrokerAccount.objects.filter(pk=pk).values_list(*plain, *secret)
 
 
 def _orders_of_day(account: int, day: date) -> QuerySet[ExitOrder, tuple[Any, ...]]:
@@ -65,9 +66,7 @@ def _orders_of_day(account: int, day: date) -> QuerySet[ExitOrder, tuple[Any, ..
 
 
 # What lies on the way from a breach to its order; see ``marketdata.statements``.
-_ACCOUNT = Objects(BrokerAccount, _OF_ACCOUNT)
-_CREDENTIALS = Select(lambda pk: BrokerAccount.objects.filter(pk=pk).values_list(*_OF_ACCOUNT), pk=-1)
-_SENT = Select(_sent_orders, account=-1, day=date.min)
+_STORED = Select(_as_stored, pk=-1)
 _STRATEGY = Objects(Strategy, _OF_STRATEGY)
 _BEGUN = Select(lambda pk: Strategy.objects.filter(pk=pk).values_list(*_OF_STRATEGY), pk=-1)
 _SWITCHED = Objects(Strategy, _SWITCHES)
@@ -96,10 +95,20 @@ class ExitTask:
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """What is needed to talk to an account. ``sent_today``: order requests already counted."""
+    """What is needed to talk to an account, as of a day.
+
+    Attributes:
+        config: Its credentials.
+        sent_today: Order requests already counted when that day was first looked at.
+        day: Which day, in India.
+        stored: The credentials as the row has them, to see whether they are still the same.
+
+    """
 
     config: BrokerConfig
     sent_today: int
+    day: date
+    stored: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +196,21 @@ def _terms(strategy: Strategy) -> Terms:
     )
 
 
-def account_facts(account_id: int, today: date) -> AccountFacts:
-    """Return an account's present credentials and how many order requests it sent today."""
-    [account], sent = together(
-        _CREDENTIALS(pk=account_id).then(_ACCOUNT), _SENT(account=account_id, day=today)
-    )
-    return AccountFacts(broker_config(account), sum(count for [count] in sent))
+def account_facts(account_id: int, today: date, known: AccountFacts | None = None) -> AccountFacts:
+    """Return an account's present credentials and how many order requests it sent today.
+
+    Args:
+        account_id: Which.
+        today: The day in India.
+        known: The same, read earlier: it is returned when it still holds.
+
+    """
+    [stored] = run(_STORED(pk=account_id))
+    if known is not None and (known.stored, known.day) == (stored, today):
+        return known
+    config = broker_config(BrokerAccount.objects.get(pk=account_id))
+    sent = ExitOrder.objects.filter(account=account_id, trading_day=today, sent_at__isnull=False)
+    return AccountFacts(config, sent.count(), today, stored)
 
 
 def circumstances(

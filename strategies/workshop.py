@@ -19,7 +19,7 @@ from strategies.accounts import AccountDesk, AccountDesks, heard
 from strategies.domain.record import Moment
 from strategies.domain.sentences import TELL_AFTER_S
 from strategies.journal import Journal, Overtaken
-from strategies.records import trading_day
+from strategies.records import AccountFacts, trading_day
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,7 +45,7 @@ IsTrading = Callable[[str, float], bool]
 class _Known:
     desk: AccountDesk
     read_at: float
-    client_id: str
+    facts: AccountFacts
 
 
 class Workshop:
@@ -183,7 +183,7 @@ class Workshop:
         known = self._known.get(account_id)
         if known is None or self._is_old(known):
             known = await asyncio.shield(self._learning_of(account_id, lane))
-        await known.desk.confirm_owner(known.client_id)
+        await known.desk.confirm_owner(known.facts.config.client_id)
         return known.desk
 
     def look_ahead(self, account_id: int) -> None:
@@ -210,10 +210,12 @@ class Workshop:
 
     async def _learn(self, account_id: int, lane: object) -> _Known:
         now, today = self.clock.monotonic(), trading_day(self.clock.time())
-        facts = await self.db(partial(records.account_facts, account_id, today), lane)
+        before = self._known.get(account_id)
+        known_facts = None if before is None else before.facts
+        facts = await self.db(partial(records.account_facts, account_id, today, known_facts), lane)
         desk = self._desks.desk(facts.config)
         desk.begin_day(today, facts.sent_today)
-        known = self._known[account_id] = _Known(desk, now, facts.config.client_id)
+        known = self._known[account_id] = _Known(desk, now, facts)
         return known
 
     def known_desk(self, account_id: int) -> AccountDesk | None:

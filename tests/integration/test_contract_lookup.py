@@ -8,7 +8,7 @@ import pytest
 
 from marketdata.domain.errors import UnknownInstrument
 from marketdata.instruments import InstrumentBook
-from marketdata.lookup import DatabaseTokens
+from marketdata.lookup import LISTED_FOR_S, UNLISTED_FOR_S, DatabaseTokens
 from marketdata.models import Instrument
 from marketdata.ports import ContractBook
 
@@ -43,3 +43,17 @@ def test_one_by_one(contracts: ContractBook) -> None:
     assert contracts.symbol("408065") is None
     with pytest.raises(UnknownInstrument, match="NSE:INFY"):
         contracts.token("NSE:INFY")
+
+
+def test_the_table_is_asked_again_when_its_answer_is_old() -> None:
+    now = [0.0]
+    Instrument.objects.create(broker="dhan", exchange="NSE", tradingsymbol="SBIN", token="1")
+    contracts = DatabaseTokens("dhan", monotonic=lambda: now[0])
+    assert contracts.tokens_of(["NSE:SBIN", "NSE:NEW"]) == {"NSE:SBIN": "1"}
+    Instrument.objects.update(token="2")
+    Instrument.objects.create(broker="dhan", exchange="NSE", tradingsymbol="NEW", token="3")
+    assert contracts.tokens_of(["NSE:SBIN", "NSE:NEW"]) == {"NSE:SBIN": "1"}
+    now[0] += UNLISTED_FOR_S
+    assert contracts.tokens_of(["NSE:SBIN", "NSE:NEW"]) == {"NSE:SBIN": "1", "NSE:NEW": "3"}
+    now[0] = LISTED_FOR_S
+    assert contracts.tokens_of(["NSE:SBIN"]) == {"NSE:SBIN": "2"}
