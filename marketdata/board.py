@@ -46,6 +46,10 @@ class House(Protocol):
         """Take the last prices of instruments, to be shown."""
         ...
 
+    def show_behind(self, ticks: Sequence[Tick]) -> None:
+        """Take settled ones after later ones were told, to be shown if nothing later was."""
+        ...
+
 
 class FeedHouse(House, Protocol):
     """The house of an account's boards."""
@@ -154,21 +158,23 @@ class Board:
         self._opened.discard(slot)
         self._shut(slot)
         self._changes += 1
-        self._tell_kept(slot)
+        if unshown := self._settle(slot):
+            self._house.show(unshown)
 
-    def _tell_kept(self, slot: int) -> None:
-        """Have settled and shown what has not been: at once, for what comes next is newer."""
+    def _settle(self, slot: int) -> list[Tick]:
+        """Have settled what has not been; return the last of it if it was not shown either."""
         rows = self._rows
         seen, settled, shown = rows.seen.item(slot), rows.settled.item(slot), rows.shown.item(slot)
         if seen == settled == shown:
-            return
+            return []
         ticks = self._told(slot, min(settled, seen - 1), seen)
         if seen != settled:
             self._house.settle(self._symbols[slot], ticks, rows.newest.item(slot))
             rows.settled[slot] = seen
-        if seen != shown:
-            self._house.show(ticks[-1:])
-            rows.shown[slot] = seen
+        if seen == shown:
+            return []
+        rows.shown[slot] = seen
+        return ticks[-1:]
 
     def wake_all(self) -> None:
         """Do so with every instrument."""
@@ -283,12 +289,15 @@ class Board:
         self, frame: bytes, numbers: Sequence[int], slots: Collection[int], tell: Callable[[bytes], object]
     ) -> bool:
         """Tell packets of a frame, all there are of these instruments; return whether that has moved others' bounds."""
+        unshown: list[Tick] = []
         for slot in slots:
             if slot in self._opened:
                 self._opened.discard(slot)
-                self._tell_kept(slot)
+                unshown += self._settle(slot)
         changes = self._changes
         tell(self._reader.pick(frame, numbers))
+        if unshown:
+            self._house.show_behind(unshown)
         for slot in slots:
             self._renew(slot)
         return changes != self._changes

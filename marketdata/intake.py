@@ -57,6 +57,9 @@ class Intake:
     def show(self, ticks: Sequence[Tick]) -> None:
         self._house.show(ticks)
 
+    def show_behind(self, ticks: Sequence[Tick]) -> None:
+        self._house.show_behind(ticks)
+
     # --- inside ---------------------------------------------------------------------------
 
     def _carry(self) -> None:

@@ -172,7 +172,17 @@ class TickProcessor:
         """Show the last ones of several symbols."""
         for tick in ticks:
             self.gate.remember(tick, tick.exchange_time or 0, feed)
-            self._symbols.add(tick.symbol)
+        self._show(user_id, ticks, feed)
+
+    def show_behind(self, user_id: int, ticks: Sequence[Tick], feed: int) -> Sequence[Tick]:
+        """Show settled ticks now that later ones were judged, if none of those was shown; return which were."""
+        behind = [tick for tick in ticks if not self.gate.has_shown(tick.symbol, feed)]
+        if behind:
+            self._show(user_id, behind, feed)
+        return behind
+
+    def _show(self, user_id: int, ticks: Sequence[Tick], feed: int) -> None:
+        self._symbols.update(tick.symbol for tick in ticks)
         for outlet in self._outlets:
             self._hand_over(outlet, user_id, ticks, feed)
 

@@ -24,6 +24,8 @@ class QuietPipeline(Protocol):
 
     def show(self, user_id: int, ticks: Sequence[Tick], feed: int) -> None: ...
 
+    def show_behind(self, user_id: int, ticks: Sequence[Tick], feed: int) -> Sequence[Tick]: ...
+
     def count_quiet(self, ticks: int, received_at: float) -> None: ...
 
 
@@ -56,6 +58,10 @@ class QuietFeed:
     def show(self, ticks: Sequence[Tick]) -> None:
         self._pipeline.show(self._user_id, ticks, self._account_id)
         self._on_shown(ticks)
+
+    def show_behind(self, ticks: Sequence[Tick]) -> None:
+        if behind := self._pipeline.show_behind(self._user_id, ticks, self._account_id):
+            self._on_shown(behind)
 
     def counted(self, quiet: int, received_at: float) -> None:
         self._pipeline.count_quiet(quiet, received_at)

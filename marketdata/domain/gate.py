@@ -139,7 +139,7 @@ class _Doubt:
 class _Known:
     """What is known of one symbol on one feed. Read with every tick, so it is one look-up."""
 
-    __slots__ = ("doubt", "lower", "newest", "phase", "seen", "until", "upper")
+    __slots__ = ("doubt", "has_shown", "lower", "newest", "phase", "seen", "until", "upper")
 
     def __init__(self) -> None:
         self.newest: int | None = None
@@ -148,6 +148,7 @@ class _Known:
         self.until = float("-inf")  # when phase and band have to be looked at again
         self.lower, self.upper = ANY
         self.doubt: _Doubt | None = None
+        self.has_shown = False  # since a tick was remembered
 
 
 class Accepted(NamedTuple):
@@ -214,6 +215,8 @@ class Gate:
         else:
             decision = self._outside_band(known, tick, now)
         self.counts[decision.reason] += 1
+        if decision.is_shown:
+            known.has_shown = True
         # A time from the future is not remembered: every true price after it would look late.
         if decision.is_shown and decision is not FUTURE and tick.exchange_time is not None:
             known.newest = tick.exchange_time
@@ -236,9 +239,13 @@ class Gate:
         ``count_accepted`` counts them.
         """
         known = self._known[feed][tick.symbol]
-        known.seen = tick
+        known.seen, known.has_shown = tick, False
         if newest:
             known.newest = max(newest, known.newest or 0)
+
+    def has_shown(self, symbol: str, feed: int) -> bool:
+        """Tell whether a tick may have been shown since one was remembered."""
+        return self._known[feed][symbol].has_shown
 
     def count_accepted(self, ticks: int) -> None:
         self.counts[ACCEPTED.reason] += ticks

@@ -16,11 +16,12 @@ _HEAD = 2
 _TIME_AT = {FULL: 60, INDEX_FULL: 28}
 _U32 = np.dtype(">u4")
 _MARK, _TIME = Struct(">Q"), Struct(">I")
+_MARKS = np.dtype(">u8")
 """Token and price stand side by side, four bytes each: as one number they are a mark."""
 
 
 def _row(length: int) -> np.dtype[np.void]:
-    fields = {"token": (_U32, _HEAD), "price": (_U32, _HEAD + 4), "mark": (np.dtype(">u8"), _HEAD)}
+    fields = {"token": (_U32, _HEAD), "price": (_U32, _HEAD + 4)}
     if length in _TIME_AT:
         fields["time"] = (_U32, _HEAD + _TIME_AT[length])
     names, layout = list(fields), list(fields.values())
@@ -58,8 +59,8 @@ class KiteColumns:
         if (length := _one_length(frame, count)) is None:
             bounds = _walk(frame, count)
             return _few(frame, bounds[:-1]) if len(bounds) > count else None
-        rows = np.frombuffer(frame, _ROWS[length], offset=_HEAD)
-        return Few(rows["mark"], _times(frame, rows, length) if length in _TIME_AT else ())
+        marks = np.ndarray((count,), _MARKS, frame, 2 * _HEAD, (_HEAD + length,))
+        return Few(marks, _times(frame, count, length) if length in _TIME_AT else ())
 
     def pick(self, frame: bytes, numbers: Sequence[int]) -> bytes:
         count = _count(frame)
@@ -107,12 +108,12 @@ def _numbered(count: int) -> Indices:
     return np.arange(count)
 
 
-def _times(frame: bytes, rows: np.ndarray, length: int) -> Sequence[int]:
+def _times(frame: bytes, count: int, length: int) -> Sequence[int]:
     """Return the times of packets of one length: mostly all are of the same second, and that is soon told."""
-    at = 2 * _HEAD + _TIME_AT[length]
-    if _is_everywhere(frame, at, _TIME.size, _HEAD + length):
-        return _TIME.unpack_from(frame, at) * len(rows)
-    times: list[int] = rows["time"].tolist()
+    at, each = 2 * _HEAD + _TIME_AT[length], _HEAD + length
+    if _is_everywhere(frame, at, _TIME.size, each):
+        return _TIME.unpack_from(frame, at) * count
+    times: list[int] = np.ndarray((count,), _U32, frame, at, (each,)).tolist()
     return times
 
 
