@@ -68,20 +68,20 @@ class _Rows:
 
     def __init__(self, count: int) -> None:
         size = count + 1
-        self.low: Floats = np.full(size, _SHUT[0])
-        self.high: Floats = np.full(size, _SHUT[1])
-        self.newest: Ints = np.zeros(size, np.int64)
-        self.seen: Ints = np.zeros(size, np.int64)  # quiet packets so far
-        self.settled: Ints = np.zeros(size, np.int64)  # of them, how many were told one by one
-        self.shown: Ints = np.zeros(size, np.int64)  # and up to which one was shown
-        self.prices: Floats = np.zeros((size, KEPT))
-        self.times: Ints = np.zeros((size, KEPT), np.int64)
-        self.received: Floats = np.zeros((size, KEPT))
+        bounds: Floats = np.repeat([_SHUT], size, axis=0).T.copy()
+        counts: Ints = np.zeros((4, size), np.int64)
+        kept: Floats = np.zeros((3, size, KEPT))
+        self.low, self.high = bounds
+        # Quiet packets so far; of them, how many were told one by one, and up to which one was shown.
+        self.newest, self.seen, self.settled, self.shown = counts
+        self.prices, self.times, self.received = kept
+        self.bounds, self.counts, self.kept = bounds, counts, kept  # the same, to be read at once
 
     def take(self, other: _Rows, here: Sequence[int], there: Sequence[int]) -> None:
         """Copy rows of another."""
-        for name, column in vars(other).items():
-            getattr(self, name)[here] = column[there]
+        self.bounds[:, here] = other.bounds[:, there]
+        self.counts[:, here] = other.counts[:, there]
+        self.kept[:, here] = other.kept[:, there]
 
 
 class _Few(NamedTuple):
@@ -134,7 +134,7 @@ class Board:
         self._rows.take(rows, here, there)
         self._opened = {slot for slot, its in zip(here, there, strict=True) if its in opened}
         for slot in self._opened:
-            self._mark(slot, self._rows.low[slot], self._rows.high[slot])
+            self._mark(slot, *self._rows.bounds[:, slot].tolist())
         self._changes += 1
 
     def _number(self, symbols: Mapping[WireToken, str]) -> None:
@@ -164,12 +164,12 @@ class Board:
     def _settle(self, slot: int) -> list[Tick]:
         """Have settled what has not been; return the last of it if it was not shown either."""
         rows = self._rows
-        seen, settled, shown = rows.seen.item(slot), rows.settled.item(slot), rows.shown.item(slot)
+        newest, seen, settled, shown = rows.counts[:, slot].tolist()
         if seen == settled == shown:
             return []
         ticks = self._told(slot, min(settled, seen - 1), seen)
         if seen != settled:
-            self._house.settle(self._symbols[slot], ticks, rows.newest.item(slot))
+            self._house.settle(self._symbols[slot], ticks, newest)
             rows.settled[slot] = seen
         if seen == shown:
             return []
@@ -370,23 +370,28 @@ class Board:
 
     def _told(self, slot: int, since: int, seen: int) -> list[Tick]:
         """Return the quiet ticks of a slot from number ``since`` to before ``seen``, as far as they are kept; never none."""
-        rows, symbol, token = self._rows, self._symbols[slot], self._tokens[slot]
-        prices, times = rows.prices[slot].tolist(), rows.times[slot].tolist()
-        received = rows.received[slot].tolist()
+        symbol, token = self._symbols[slot], self._tokens[slot]
         units, is_trade_time = self._reader.units, self._reader.is_trade_time
+        prices, times, received = self._rows.kept[:, slot].tolist()
         oldest = received[(seen - 1) % KEPT] - KEPT_S
         return [
             Tick(
-                symbol, units(token, prices[at]), received[at], times[at] or None, is_trade_time=is_trade_time
+                symbol,
+                units(token, prices[at]),
+                received[at],
+                int(times[at]) or None,
+                is_trade_time=is_trade_time,
             )
             for at in (number % KEPT for number in range(max(since, seen - KEPT), seen))
             if received[at] >= oldest
         ]
 
-    def _tick(self, slot: int, price: float, time: int, received_at: float) -> Tick:
+    def _tick(self, slot: int, price: float, time: float, received_at: float) -> Tick:
         reader = self._reader
         units = reader.units(self._tokens[slot], price)
-        return Tick(self._symbols[slot], units, received_at, time or None, is_trade_time=reader.is_trade_time)
+        return Tick(
+            self._symbols[slot], units, received_at, int(time) or None, is_trade_time=reader.is_trade_time
+        )
 
 
 def _ranks(slots: Indices, order: Indices) -> Ints:

@@ -93,8 +93,11 @@ def _one_length(frame: bytes, count: int) -> int | None:
 
 def _is_everywhere(frame: bytes, at: int, size: int, each: int) -> bool:
     """Tell whether the bytes at a place are there again and again, ``each`` bytes further."""
-    columns = (frame[start::each] for start in range(at, at + size))
-    return all(column.count(column[0]) == len(column) for column in columns)
+    for start in range(at, at + size):
+        column = frame[start::each]
+        if column.count(column[0]) != len(column):
+            return False
+    return True
 
 
 def _uniform(frame: bytes, count: int, length: int) -> Columns:
