@@ -85,6 +85,9 @@ class InstrumentBook:
         """Return the symbol a token means today."""
         return self._symbols.get(token)
 
+    def listed(self, symbols: Collection[str]) -> Collection[str]:
+        return self.tokens_of(symbols).keys()
+
     def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
         return {symbol: token for symbol in symbols if (token := self._tokens.get(symbol))}
 

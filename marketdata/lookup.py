@@ -14,30 +14,9 @@ from marketdata.models import Instrument
 from marketdata.wanted import read_tokens
 
 _monotonic = SystemClock().monotonic
-_NEVER = (None, float("-inf"))
-LISTED_FOR_S, UNLISTED_FOR_S = 60.0, 5.0
-"""How long what was found, and what was not, is taken to be so: lists change once a day, at an import."""
-
-
-class _Recent:
-    """What a list said lately, by name."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._said: dict[str, tuple[str | None, float]] = {}  # what it is, and until when that counts
-
-    def of(
-        self, names: Collection[str], find: Callable[[Collection[str]], Mapping[str, str]]
-    ) -> Mapping[str, str]:
-        """Return those of ``names`` that are listed; ``find`` is asked for those not asked for lately."""
-        now = self._monotonic()
-        if old := [name for name in names if self._said.get(name, _NEVER)[1] <= now]:
-            listed = db_unit(find, old)
-            for name in old:
-                lasts_s = LISTED_FOR_S if name in listed else UNLISTED_FOR_S
-                self._said[name] = (listed.get(name), now + lasts_s)
-        said = ((name, self._said[name][0]) for name in names)
-        return {name: found for name, found in said if found is not None}
+_NEVER = (False, float("-inf"))
+LISTED_FOR_S, UNLISTED_FOR_S = 600.0, 5.0
+"""How long a name counts as listed after it was, and as not listed after it was not."""
 
 
 class DatabaseTokens:
@@ -45,7 +24,10 @@ class DatabaseTokens:
 
     def __init__(self, broker: str, monotonic: Callable[[], float] = _monotonic) -> None:
         self._broker = broker
-        self._tokens, self._symbols = _Recent(monotonic), _Recent(monotonic)
+        self._monotonic = monotonic
+        self._listed: dict[
+            str, tuple[bool, float]
+        ] = {}  # whether a name is listed, and until when that counts
 
     def token(self, symbol: str) -> str:
         """Return the broker's token; raises ``UnknownInstrument``."""
@@ -54,11 +36,20 @@ class DatabaseTokens:
     def symbol(self, token: str) -> str | None:
         return db_unit(self._symbol, token)
 
+    def listed(self, symbols: Collection[str]) -> Collection[str]:
+        """Return those that are in the list, or were minutes ago."""
+        now = self._monotonic()
+        if old := [name for name in symbols if self._listed.get(name, _NEVER)[1] <= now]:
+            found = self.tokens_of(old)
+            lasts_s = {True: LISTED_FOR_S, False: UNLISTED_FOR_S}
+            self._listed.update({name: (name in found, now + lasts_s[name in found]) for name in old})
+        return {name for name in symbols if self._listed[name][0]}
+
     def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
-        return self._tokens.of(symbols, self._tokens_of)
+        return db_unit(self._tokens_of, symbols)
 
     def symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]:
-        return self._symbols.of(tokens, self._symbols_of)
+        return db_unit(self._symbols_of, tokens) if tokens else {}
 
     def _tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
         wanted = set(symbols)

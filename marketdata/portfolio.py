@@ -54,7 +54,7 @@ def account_positions(
     """
     shares = _shares(held)
     asked = {row.symbol for row in net} | {symbol for share in shares for symbol in share.symbols}
-    listed = contracts.tokens_of(asked - {""}).keys()
+    listed = contracts.listed(asked - {""})
     today = _sums(net)
     found = {key: PositionSnapshot(*key, quantity) for key, quantity in today.items() if key[0] in listed}
     # Rows without a name are not added up: one's plus and another's minus would come to nothing.

@@ -55,6 +55,10 @@ class Tokens(Protocol):
 class ContractBook(Tokens, Protocol):
     """Tokens and symbols of many contracts with one look. What is not listed is absent."""
 
+    def listed(self, symbols: Collection[str]) -> Collection[str]:
+        """Return those that are in the list, or were minutes ago: lists change once a day."""
+        ...
+
     def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]: ...
 
     def symbols_of(self, tokens: Collection[str]) -> Mapping[str, str]: ...

@@ -266,7 +266,10 @@ class ExitEngine:
 
     def _work_on(self, exit_id: int, user_id: int, task: ExitTask | None = None) -> None:
         if exit_id not in self._workers and not self._stopping:
-            self._start(ExitWorker(exit_id, user_id, self._shop, task), None)
+            worker = ExitWorker(exit_id, user_id, self._shop, task)
+            if task is not None:  # it has just begun
+                self._shop.precedence.begin(worker)
+            self._start(worker, None)
 
     def _step_once(self, exit_id: int, user_id: int, seen: Seen) -> None:
         """Have an exit that has ended look at what became of its orders."""
@@ -276,7 +279,11 @@ class ExitEngine:
     def _start(self, worker: ExitWorker, first: Seen | None) -> None:
         task = asyncio.get_running_loop().create_task(worker.run(first), name=f"exit-{worker.exit_id}")
         self._workers[worker.exit_id] = (worker, task)
-        task.add_done_callback(lambda _: self._workers.pop(worker.exit_id, None))
+        task.add_done_callback(lambda _: self._ended(worker))
+
+    def _ended(self, worker: ExitWorker) -> None:
+        self._workers.pop(worker.exit_id, None)
+        self._shop.precedence.end(worker)
 
 
 def _call_later(seconds: float, call: Callable[[], None]) -> object:

@@ -82,7 +82,7 @@ class Watchman:
             is_hot = _is_hot(accounts[account_id], at)
             self._due[account_id] = at.elapsed + (SOON_S if is_hot else LATER_S)
             wait_s = place * SPREAD_S / len(due)
-            look = self._look_safely(account_id, accounts[account_id], wait_s)
+            look = self._look_safely(account_id, wait_s)
             self._looking[account_id] = asyncio.create_task(look)
 
     async def _watched(self, account_id: int | None = None) -> list[WatchedExit]:
@@ -93,13 +93,12 @@ class Watchman:
         """Stop looking."""
         return list(self._looking.values())
 
-    async def _look_safely(self, account_id: int, exits: Collection[WatchedExit], wait_s: float) -> None:
+    async def _look_safely(self, account_id: int, wait_s: float) -> None:
         """Look at one account, a little later; one that hangs or fails holds up no other."""
         try:
-            if wait_s:
-                await self._shop.clock.sleep(wait_s)
-                await self._shop.precedence.wait()
-                exits = await self._watched(account_id)  # those that began meanwhile are no strangers
+            await self._shop.clock.sleep(wait_s)
+            await self._shop.precedence.wait()
+            exits = await self._watched(account_id)  # those that began meanwhile are no strangers
             await self._look_at(account_id, exits)
         except BrokerError as exc:
             logger.warning("account %s cannot be read to watch ended exits: %s", account_id, exc)

@@ -113,12 +113,9 @@ class ExitWorker:
 
     async def run(self, first: Event | None = None) -> None:
         """Do one step after the other until the exit is final. No error ends it."""
-        if self._task is not None:  # it has just begun
-            self._shop.precedence.begin(self)
         try:
             await self._run(first)
         finally:
-            self._shop.precedence.end(self)
             self._give_back_turn(())
 
     async def _run(self, event: Event | None) -> None:

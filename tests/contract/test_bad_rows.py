@@ -95,6 +95,9 @@ class Poisoned:
     def tick_size(self, symbol: str) -> Decimal | None:
         return self._book.tick_size(symbol)
 
+    def listed(self, symbols: Collection[str]) -> Collection[str]:
+        return self.tokens_of(symbols).keys()
+
     def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
         return {symbol: self.token(symbol) for symbol in symbols}
 

@@ -24,6 +24,9 @@ class ListedContracts:
     def symbol(self, token: str) -> str | None:
         return self._symbols.get(token)
 
+    def listed(self, symbols: Collection[str]) -> Collection[str]:
+        return self.tokens_of(symbols).keys()
+
     def tokens_of(self, symbols: Collection[str]) -> Mapping[str, str]:
         return {symbol: self._tokens[symbol] for symbol in symbols if symbol in self._tokens}
 

@@ -45,15 +45,21 @@ def test_one_by_one(contracts: ContractBook) -> None:
         contracts.token("NSE:INFY")
 
 
+def test_what_is_listed(contracts: ContractBook) -> None:
+    assert set(contracts.listed(["NSE:SBIN", "NSE:GONE", "NSE:NOSUCH"])) == {"NSE:SBIN"}
+    assert set(contracts.listed([])) == set()
+
+
 def test_the_table_is_asked_again_when_its_answer_is_old() -> None:
     now = [0.0]
     Instrument.objects.create(broker="dhan", exchange="NSE", tradingsymbol="SBIN", token="1")
     contracts = DatabaseTokens("dhan", monotonic=lambda: now[0])
-    assert contracts.tokens_of(["NSE:SBIN", "NSE:NEW"]) == {"NSE:SBIN": "1"}
-    Instrument.objects.update(token="2")
+    assert contracts.listed(["NSE:SBIN", "NSE:NEW"]) == {"NSE:SBIN"}
+    Instrument.objects.update(token="")
     Instrument.objects.create(broker="dhan", exchange="NSE", tradingsymbol="NEW", token="3")
-    assert contracts.tokens_of(["NSE:SBIN", "NSE:NEW"]) == {"NSE:SBIN": "1"}
+    assert contracts.listed(["NSE:SBIN", "NSE:NEW"]) == {"NSE:SBIN"}
+    assert contracts.tokens_of(["NSE:SBIN", "NSE:NEW"]) == {"NSE:NEW": "3"}, "tokens are never old"
     now[0] += UNLISTED_FOR_S
-    assert contracts.tokens_of(["NSE:SBIN", "NSE:NEW"]) == {"NSE:SBIN": "1", "NSE:NEW": "3"}
+    assert contracts.listed(["NSE:SBIN", "NSE:NEW"]) == {"NSE:SBIN", "NSE:NEW"}
     now[0] = LISTED_FOR_S
-    assert contracts.tokens_of(["NSE:SBIN"]) == {"NSE:SBIN": "2"}
+    assert contracts.listed(["NSE:SBIN"]) == set()
