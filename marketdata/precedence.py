@@ -53,3 +53,21 @@ class Precedence:
         finally:
             clear.cancel()
             late.cancel()
+
+
+class PatientClock:
+    """A clock for work that can wait: whoever sleeps by it wakes when nothing urgent is on its way."""
+
+    def __init__(self, clock: Clock, deference: Deference) -> None:
+        self._clock = clock
+        self._deference = deference
+
+    def time(self) -> float:
+        return self._clock.time()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        await self._deference.wait()

@@ -36,6 +36,7 @@ from marketdata.ltp import LtpWriter, close_cache
 from marketdata.manager import ListenerManager, set_listener_manager
 from marketdata.marketdays import calendar_warnings, seed_ahead
 from marketdata.ports import BrokerConfig, OrderGateway
+from marketdata.precedence import PatientClock, Precedence
 from marketdata.processor import TickProcessor, set_tick_processor
 from marketdata.publishing import RedisPublisher
 from marketdata.reporting import FeedReporter
@@ -138,6 +139,8 @@ class House:
 
     def __init__(self, worker: str, clock: Clock) -> None:
         self._clock = clock
+        precedence = Precedence(clock)
+        self._patient = PatientClock(clock, precedence)
         self._always = settings.MARKET_HOURS == "always"
         self._warned: set[str] = set()  # of the calendar
         self._database = DatabaseThread("listener-manager")
@@ -150,7 +153,7 @@ class House:
         self._charts = DayChart(settings.REDIS_URL, clock)
         self._prices = LtpWriter(clock=clock, also=self._charts.take)
         others = apprise_channels(settings.ALERT_URLS)
-        self._notifier = Notifier(PageChannel(self._pages), others, clock)
+        self._notifier = Notifier(PageChannel(self._pages), others, self._patient)
         feed_pages = FeedPages(self._pages, self._notifier)
         announcer = Announcer(self._pages, self._notifier, self._publisher)
         crew = HouseCrew(self, self._reports, announcer, clock)
@@ -168,6 +171,7 @@ class House:
             owned=self.keeper.owned,
             is_trading=self._is_trading,
             spool=spool,
+            precedence=precedence,
         )
         self.processor = TickProcessor(
             monitor=self.engine.monitor,
@@ -178,7 +182,7 @@ class House:
         self.engine.use_gate(self.processor.gate)
         hooks = Hooks(self.engine, self.processor.gate, self._reporter, clock)
         self._contracts = ContractNews(announcer, clock)
-        self._lookout = Lookout(announcer, clock, lambda: self.processor.gate.calendar, at_work)
+        self._lookout = Lookout(announcer, self._patient, lambda: self.processor.gate.calendar, at_work)
         self._exchanges = Exchanges(self.engine, self.processor.gate, hooks, clock)
         self.manager = ListenerManager(
             self.processor,
@@ -186,7 +190,7 @@ class House:
             database=self._database,
             clock=clock,
             owned=at_work,
-            precedence=self.engine.precedence,
+            precedence=precedence,
         )
 
         self._metrics = WorkerMetrics(
@@ -283,7 +287,7 @@ class House:
     async def _keep_calendar(self) -> None:
         told: dict[str, int] = {}
         while True:
-            await self._clock.sleep(CALENDAR_S)
+            await self._patient.sleep(CALENDAR_S)
             told = _say_refused(self.processor.stats().refused, told)
             await self._load_calendar()
             look = partial(self._contracts.look, self.processor.gate.calendar, self.keeper.owned())
@@ -344,7 +348,7 @@ class House:
             await self._status.write(worker_status(self.processor.get_stats(), armed, reports))
             on_report(self)
             count += 1
-            await self._clock.sleep(REPORT_S)
+            await self._patient.sleep(REPORT_S)
 
     async def _close(self) -> None:
         set_tick_processor(None)

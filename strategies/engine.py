@@ -16,7 +16,7 @@ from marketdata.domain.clock import Clock
 from marketdata.domain.gate import Gate
 from marketdata.domain.orders import OrderSnapshot, Quote
 from marketdata.domain.sessions import Calendar
-from marketdata.precedence import Deference
+from marketdata.precedence import Precedence
 from marketdata.subscriptions import SubscriptionManager
 from strategies import records
 from strategies.accounts import AccountDesks
@@ -58,6 +58,7 @@ class ExitEngine:
         is_trading: Whether a symbol's exchange takes orders now.
         spool: Keeps breaches that the database does not take.
         database: Where the journal's work runs; a thread of its own unless told.
+        precedence: Shared with what can wait while an order is on its way.
 
     """
 
@@ -71,11 +72,12 @@ class ExitEngine:
         is_trading: IsTrading = lambda _symbol, _now: True,
         spool: Spool | None = None,
         database: FairDatabaseThread | None = None,
+        precedence: Precedence | None = None,
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._owned = owned
-        self._shop = Workshop(journal, desks, clock, is_trading, database)
+        self._shop = Workshop(journal, desks, clock, is_trading, database=database, precedence=precedence)
         self._opener = Opener(self._shop, self._begin, self.wake, spool)
         self._watchman = Watchman(self._shop, self._step_once, owned)
         self.admits: Callable[[Quote], bool] = lambda _: True  # outside the session it is yesterday's price
@@ -98,11 +100,6 @@ class ExitEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
-
-    @property
-    def precedence(self) -> Deference:
-        """For what can wait while an order is on its way."""
-        return self._shop.precedence
 
     # --- life ---------------------------------------------------------------------------
 

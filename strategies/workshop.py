@@ -57,7 +57,9 @@ class Workshop:
         desks: AccountDesks,
         clock: Clock,
         is_trading: IsTrading,
+        *,
         database: FairDatabaseThread | None = None,
+        precedence: Precedence | None = None,
     ) -> None:
         self.journal = journal
         self.clock = clock
@@ -65,7 +67,7 @@ class Workshop:
         self.sending = 0  # place requests in hand
         self.permitting = 0  # permits being committed
         self.closing = asyncio.Event()  # nothing more may be sent
-        self.precedence = Precedence(clock)  # from a breach to its order's first byte
+        self.precedence = precedence or Precedence(clock)  # from a breach to its order's first byte
         self._desks = desks
         self._database = database or FairDatabaseThread(
             DatabaseThread("exit-journal", lock_wait_s=LOCK_WAIT_S)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from marketdata.precedence import HELD_UP_S, Precedence
+from marketdata.precedence import HELD_UP_S, PatientClock, Precedence
 from tests.fakes.clock import HandClock
 
 
@@ -41,6 +41,21 @@ async def test_others_wait_until_the_last_urgent_one_has_left(clock):
     precedence.end("two")
     await settled()
     assert waiting.done()
+
+
+async def test_who_sleeps_by_a_patient_clock_wakes_when_nothing_is_urgent(clock):
+    precedence = Precedence(clock)
+    patient = PatientClock(clock, precedence)
+    sleeping = asyncio.create_task(patient.sleep(1))
+    await settled()
+    precedence.begin("order")
+    clock.advance(1)
+    await settled()
+    assert not sleeping.done()
+    precedence.end("order")
+    await settled()
+    assert sleeping.done()
+    assert (patient.time(), patient.monotonic()) == (clock.time(), clock.monotonic())
 
 
 async def test_whoever_is_on_its_way_for_long_holds_up_nobody(clock):
