@@ -10,7 +10,6 @@ All of it blocks: call it from the exit engine's own thread.
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -90,8 +89,9 @@ class Journal:
         self._rng = rng
         self._fence: Fence = fence or NoFence()
         self.may_trade = may_trade
-        self._untold: dict[int, bool] = {}  # exit -> whether it has just begun
-        self._telling = threading.Lock()  # written in one thread, told in another
+        # Noted in one thread, told in another: each of these changes in one stroke.
+        self._untold: dict[int, None] = {}
+        self._begun: set[int] = set()
 
     def new_tag(self) -> str:
         """Return a name for an order to be planned."""
@@ -272,14 +272,16 @@ class Journal:
     def tell(self) -> None:
         """Tell, as they are now, of the exits written since: an order that leaves does not wait for pages."""
         while self._untold:
-            with self._telling:
-                exit_id, has_begun = self._untold.popitem()
+            exit_id, _ = self._untold.popitem()
+            has_begun = exit_id in self._begun
+            self._begun.discard(exit_id)
             self._tell(exit_id, has_begun=has_begun)
 
     def _tell_after_commit(self, exit_id: int, *, has_begun: bool = False) -> None:
         def note() -> None:
-            with self._telling:
-                self._untold[exit_id] = has_begun or self._untold.get(exit_id, False)
+            if has_begun:
+                self._begun.add(exit_id)
+            self._untold[exit_id] = None
 
         transaction.on_commit(note)
 
