@@ -289,17 +289,19 @@ class Board:
         self, frame: bytes, numbers: Sequence[int], slots: Collection[int], tell: Callable[[bytes], object]
     ) -> bool:
         """Tell packets of a frame, all there are of these instruments; return whether that has moved others' bounds."""
-        unshown: list[Tick] = []
-        for slot in slots:
-            if slot in self._opened:
-                self._opened.discard(slot)
-                unshown += self._settle(slot)
-        changes = self._changes
-        tell(self._reader.pick(frame, numbers))
-        if unshown:
-            self._house.show_behind(unshown)
-        for slot in slots:
-            self._renew(slot)
+        changes, opened = self._changes, self._opened.intersection(slots)
+        self._opened -= opened
+        try:
+            unshown = [tick for slot in opened for tick in self._settle(slot)]
+            tell(self._reader.pick(frame, numbers))
+            if unshown:
+                self._house.show_behind(unshown)
+            for slot in slots:
+                self._renew(slot)
+        except BaseException:
+            for slot in slots:  # else they would stay open, and nobody could wake them
+                self._shut(slot)
+            raise
         return changes != self._changes
 
     def _keep(self, columns: Columns, slots: Indices, order: Indices | None, now: float) -> None:
