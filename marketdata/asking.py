@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -12,7 +14,6 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_encoding_from_headers
 
 from marketdata.domain.errors import BrokerError, BrokerRejected, BrokerUnavailable
-from marketdata.transport import tls_context
 
 _T = TypeVar("_T")
 _DOWNLOAD_TIMEOUT_S = (5.0, 60.0)
@@ -25,10 +26,16 @@ def isolate(session: requests.Session) -> None:
     session.max_redirects = 0
 
 
+@lru_cache(maxsize=1)
+def _read_context() -> ssl.SSLContext:
+    # Not the one of orders and feeds: urllib3 changes the context that it is given.
+    return ssl.create_default_context()
+
+
 class ReadSession(requests.Session):
     """A session for an SDK, isolated, whose GETs go to urllib3 without the detour through requests' layers.
 
-    An exit waits for three of them one after the other, and the layers cost more than the request.
+    An exit waits for them, and the layers cost more than the request.
 
     Args:
         connections: How many are kept open.
@@ -40,7 +47,7 @@ class ReadSession(requests.Session):
         isolate(self)
         for scheme in ("http://", "https://"):
             self.mount(scheme, HTTPAdapter(pool_connections=connections, pool_maxsize=connections))
-        self._pools = urllib3.PoolManager(maxsize=connections, retries=False, ssl_context=tls_context())
+        self._pools = urllib3.PoolManager(maxsize=connections, retries=False, ssl_context=_read_context())
         self._hosts: dict[str, urllib3.HTTPConnectionPool] = {}
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]

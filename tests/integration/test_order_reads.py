@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from marketdata.domain.orders import PositionSnapshot
 from marketdata.ports import BrokerConfig, OrderGateway
 from marketdata.secret import Secret
 from tests.fakes.contracts import ListedContracts
+from tests.support.certificates import self_signed
 from tests.support.raw_server import sending, serving
 
 Portfolio = set[PositionSnapshot]
@@ -97,6 +101,24 @@ def test_an_account_without_shares_at_dhan_holds_nothing() -> None:
             b"/v2/holdings",
             b"/v2/positions",
         ]
+
+
+def test_an_impostor_is_not_told_the_token(gateway_to: Callable[[str], OrderGateway], tmp_path: Path) -> None:
+    tls, _ = self_signed(tmp_path)  # nobody vouches for it
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        heard: list[bytes] = []
+
+        def listen() -> None:
+            raw, _ = listening.accept()
+            with suppress(OSError), tls.wrap_socket(raw, server_side=True) as connection:
+                heard.append(connection.recv(65536))
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        with pytest.raises(BrokerUnavailable, match="did not answer: SSLError"):
+            gateway_to(f"https://127.0.0.1:{listening.getsockname()[1]}").orders()
+        listener.join(5)
+    assert heard in ([], [b""])
 
 
 def portfolio(gateway_to: Callable[[str], OrderGateway], positions: bytes, holdings: bytes) -> Portfolio:
