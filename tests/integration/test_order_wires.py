@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import math
 import socket
+import ssl
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
+from queue import Queue
 from typing import Any, Protocol
 
 import pytest
@@ -20,7 +26,9 @@ from marketdata.domain.orders import OrderRequest, Outcome, Side, WriteResult
 from marketdata.ports import BrokerConfig, OrderWire
 from marketdata.secret import Secret
 from tests.support.answers import answers
+from tests.support.certificates import self_signed
 from tests.support.raw_server import sending, serving
+from tests.support.waiting import eventually
 
 SECRET = "Very-Secret-Token"
 SELL = OrderRequest("TG1", "NSE:M&M", Side.SELL, 5, "CNC")
@@ -215,6 +223,49 @@ def test_a_connection_closed_before_the_request_sends_nothing(kind: Kind) -> Non
         wire.close()
         assert place(wire).outcome is Outcome.NOT_SENT
     assert server.received in ([], [b""])
+
+
+@contextmanager
+def accepted(
+    wrap: Callable[[socket.socket], socket.socket] = lambda raw: raw,
+) -> Iterator[tuple[str, Queue[socket.socket]]]:
+    """Listen; give the address, and the other ends of the connections that were made."""
+    ends: Queue[socket.socket] = Queue()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        taking = threading.Thread(target=lambda: ends.put(wrap(listening.accept()[0])), daemon=True)
+        taking.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}", ends
+        taking.join(5)
+
+
+@pytest.mark.parametrize("end", ["closes", "speaks"])
+def test_a_connection_that_waits_is_of_use_while_the_broker_keeps_it_and_says_nothing(end: str) -> None:
+    with accepted() as (address, ends):
+        shot = single_shot.SingleShot.open(f"http://{address}")
+        with ends.get(timeout=5) as other:
+            assert shot.is_open()
+            assert shot.is_open()
+            other.close() if end == "closes" else other.sendall(b"HTTP/1.1 408 Too late\r\n\r\n")
+            eventually(lambda: not shot.is_open(), 5)
+        shot.close()
+        assert not shot.is_open()
+
+
+def test_what_tls_says_by_itself_closes_no_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, file = self_signed(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(file))
+    monkeypatch.setattr(single_shot, "tls_context", lambda: trusting)
+    with accepted(lambda raw: server.wrap_socket(raw, server_side=True)) as (address, ends):
+        shot = single_shot.SingleShot.open(f"https://{address}")
+        with ends.get(timeout=5) as other:  # its tickets are on their way: nobody has read them
+            assert isinstance(other, ssl.SSLSocket)
+            assert other.version() == "TLSv1.3"
+            assert shot.is_open()
+            other.close()
+            eventually(lambda: not shot.is_open(), 5)
+        shot.close()
 
 
 def test_after_its_deadline_nothing_leaves(kind: Kind) -> None:
