@@ -25,9 +25,8 @@ class DatabaseTokens:
     def __init__(self, broker: str, monotonic: Callable[[], float] = _monotonic) -> None:
         self._broker = broker
         self._monotonic = monotonic
-        self._listed: dict[
-            str, tuple[bool, float]
-        ] = {}  # whether a name is listed, and until when that counts
+        # Whether a name is listed, and until when that counts.
+        self._listed: dict[str, tuple[bool, float]] = {}
 
     def token(self, symbol: str) -> str:
         """Return the broker's token; raises ``UnknownInstrument``."""

@@ -61,7 +61,8 @@ def run(statement: Bound[T]) -> T:
 def together(*statements: Bound[Any]) -> list[Any]:
     """Run statements in their order, in one trip where the database can; return the result of each.
 
-    None of them can depend on the result of another. After an error those behind it were not run.
+    None of them can depend on the result of another. Where a result may be refused, call it in a
+    transaction: those behind it may have been run, and are undone with it.
 
     Raises:
         django.db.Error: Of the first that failed.
@@ -223,9 +224,8 @@ class Objects(Generic[M]):
             for place, (owner, name) in enumerate(self._paths)
             if owner == path
         }
-        fields = [
-            field for field in model._meta.concrete_fields if field in told
-        ]  # as ``from_db`` takes them
+        # In the model's own order, as ``from_db`` takes them.
+        fields = [field for field in model._meta.concrete_fields if field in told]
         return path, model, [field.attname for field in fields], [told[field] for field in fields]
 
     def __call__(self, rows: Sequence[Sequence[Any]]) -> list[M]:

@@ -115,7 +115,7 @@ class Journal:
             return None
         strategy, price = strategies[0], to_rupees(intent.price)
         row = new_exit(strategy, intent.reason, self._now(), price, intent.evidence)
-        together(rows.new_exit(row), self._event(strategy.pk, "sl_triggered", intent.evidence))
+        together(rows.insert_exit(row), self._event(strategy.pk, "sl_triggered", intent.evidence))
         self._tell_after_commit(row.pk, has_begun=True)
         return exit_task(row, strategy)
 
@@ -166,7 +166,7 @@ class Journal:
             *(self._order_step(old, before, order) for before, order in changed if before is not None),
             *self._room(task, changed, event),
         ]
-        added = [rows.new_order(task, order) for before, order in changed if before is None]
+        added = [rows.insert_order(task, order) for before, order in changed if before is None]
         news = [self._order_news(task, order) for before, order in changed if _is_news(before, order)]
         if added:  # only where there is room
             together(*conditions)
@@ -296,7 +296,7 @@ class Journal:
     # --- inside -------------------------------------------------------------------------
 
     def _event(self, strategy_id: int, kind: str, detail: Mapping[str, Any]) -> Bound[int]:
-        return rows.new_event(strategy_id, self._now(), kind, detail)
+        return rows.insert_event(strategy_id, self._now(), kind, detail)
 
     def _alert(self, task: ExitTask, kind: str, text: str, *, urgency: str = Alert.Urgency.URGENT) -> None:
         alert = commit_alert(

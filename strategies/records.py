@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -108,7 +108,7 @@ class AccountFacts:
     config: BrokerConfig
     sent_today: int
     day: date
-    stored: tuple[Any, ...]
+    stored: tuple[Any, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

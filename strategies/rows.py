@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from marketdata.domain.prices import to_rupees
 from marketdata.statements import Bound, Insert, Update
 from strategies.domain.breaches import Intent
-from strategies.domain.exits import EXIT_TRANSITIONS, ORDER_TRANSITIONS
+from strategies.domain.exits import EXIT_TRANSITIONS, ORDER_TRANSITIONS, ExitState, OrderState
 from strategies.domain.record import ExitRecord, OrderRecord
 from strategies.models import Exit, ExitOrder, Strategy, StrategyEvent
 from strategies.records import ExitTask, at
 from strategies.reporting import plain
+
+State = TypeVar("State", ExitState, OrderState)
 
 _CHANGING = (
     "state", "is_queued", "broker_order_id", "filled_quantity", "average_price", "reject_class", "reject_reason",
@@ -37,7 +39,7 @@ def claimed(intent: Intent) -> Bound[int]:
     )  # fmt: skip
 
 
-def new_exit(row: Exit) -> Bound[int]:
+def insert_exit(row: Exit) -> Bound[int]:
     """Insert an intent to exit."""
     return _NEW_EXIT(row)
 
@@ -49,12 +51,11 @@ def exit_step(old: ExitRecord, new: ExitRecord, now: datetime) -> Bound[int]:
         ValueError: There is no such step.
 
     """
-    if new.state is not old.state and new.state not in EXIT_TRANSITIONS[old.state]:
-        raise ValueError(f"exit {old.id}: {old.state.value} does not become {new.state.value}")
+    _check(f"exit {old.id}", old.state, new.state, EXIT_TRANSITIONS)
     return _STEP(old.version + 1, new.state, new.concern, now, old.id, old.version)
 
 
-def new_order(task: ExitTask, order: OrderRecord) -> Bound[int]:
+def insert_order(task: ExitTask, order: OrderRecord) -> Bound[int]:
     """Insert an order of an exit."""
     row = ExitOrder(
         exit_id=task.record.id, account_id=task.account_id, slice_no=order.slice_no, try_no=order.try_no,
@@ -73,12 +74,11 @@ def order_step(exit_id: int, before: OrderRecord, order: OrderRecord) -> Bound[i
         ValueError: There is no such step.
 
     """
-    if order.state is not before.state and order.state not in ORDER_TRANSITIONS[before.state]:
-        raise ValueError(f"order {order.tag}: {before.state.value} does not become {order.state.value}")
+    _check(f"order {order.tag}", before.state, order.state, ORDER_TRANSITIONS)
     return _ORDER_STEP(*_changing(order), exit_id, order.tag, before.state)
 
 
-def new_event(strategy_id: int, now: datetime, kind: str, detail: Mapping[str, Any]) -> Bound[int]:
+def insert_event(strategy_id: int, now: datetime, kind: str, detail: Mapping[str, Any]) -> Bound[int]:
     """Insert something that happened to a strategy."""
     return _NEW_EVENT(StrategyEvent(strategy_id=strategy_id, at=now, kind=kind, detail=dict(detail)))
 
@@ -96,6 +96,11 @@ def order_detail(order: OrderRecord) -> dict[str, Any]:
         "average_price": plain(order.average_price),
         "message": order.message,
     }
+
+
+def _check(what: str, before: State, after: State, allowed: Mapping[State, Collection[State]]) -> None:
+    if after is not before and after not in allowed[before]:
+        raise ValueError(f"{what}: {before.value} does not become {after.value}")
 
 
 def _changing(order: OrderRecord) -> tuple[Any, ...]:

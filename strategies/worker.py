@@ -315,6 +315,7 @@ class ExitWorker:
 
     async def _read(self, task: ExitTask, wanted: ReadAccount) -> Event:
         if not wanted.for_plan:  # what has left is there already
+            self._shop.precedence.end(self)
             await self._shop.precedence.wait()
         self._news.clear()
         began, symbol = self._shop.clock.monotonic(), task.record.symbol
@@ -410,6 +411,7 @@ class ExitWorker:
 
         And again each minute.
         """
+        self._shop.precedence.end(self)
         now = self._shop.clock.monotonic()
         self._failing_since = self._failing_since if self._failing_since is not None else now
         before, self._failures = self._failures, self._failures + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from statistics import median_low
 
 from marketdata.domain.instruments import is_option
 from marketdata.domain.ticks import Tick
@@ -44,7 +45,7 @@ def reference(before: Sequence[Tick], at: float, quoted: int | None) -> int | No
     if not before:
         return quoted
     recent = [tick.price for tick in before if at - tick.received_at <= WINDOW_S]
-    return sorted(recent)[(len(recent) - 1) // 2] if recent else before[-1].price
+    return median_low(recent) if recent else before[-1].price
 
 
 def is_freak(price: int, compared: int | None, percent: int) -> bool:

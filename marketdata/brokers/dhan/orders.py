@@ -40,9 +40,8 @@ class DhanGateway:
         self._root = root
         self._contracts = contracts
         self._sleep = sleep
-        self._beside = ThreadPoolExecutor(
-            1, thread_name_prefix="dhan-holdings"
-        )  # none of both waits for the other
+        # Holdings are read beside positions: neither has to wait for the other.
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="dhan-holdings")
 
     @cached_property
     def _reads(self) -> DhanReads:

@@ -38,9 +38,8 @@ class KiteGateway:
         self._root = root
         self._contracts = contracts
         self._sleep = sleep
-        self._beside = ThreadPoolExecutor(
-            1, thread_name_prefix="kite-holdings"
-        )  # none of both waits for the other
+        # Holdings are read beside positions: neither has to wait for the other.
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="kite-holdings")
 
     @cached_property
     def _kite(self) -> Any:
