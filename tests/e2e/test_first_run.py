@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.support.browser import DESKTOP, FLAGS, PHONE
 from tests.support.house import House
@@ -128,6 +128,12 @@ def add_a_channel(guest: Newcomer) -> None:
     guest.look()
 
 
+def steps_once_ended(page: Page, strategy_url: str) -> Locator | None:
+    page.goto(strategy_url)
+    steps = page.locator(".story .steps")
+    return steps if steps.get_by_text("Done", exact=True).count() else None
+
+
 def test_a_new_user_comes_from_nothing_to_a_protected_position_and_learns_why_it_exited(
     house: House, user: User, chromium: Browser, tmp_path: Path
 ) -> None:
@@ -172,8 +178,8 @@ def test_a_new_user_comes_from_nothing_to_a_protected_position_and_learns_why_it
     eventually(lambda: control.subscriptions(CLIENT).get("NSE:INFY") == "full", 20)
     control.set_price("NSE:INFY", "1494.5")
     eventually(lambda: [order["filled"] for order in control.ledger()] == [10], 30)
-    page.goto(at_home)
-    story = page.locator(".story")
+    # The broker knows of a fill before we do, and the table below the steps has a column "Filled".
+    story = eventually(lambda: steps_once_ended(page, at_home), 30)
     for words in ("Tick received", "1,494.50 is below the stop of 1,495.00", "Permit", "Request", "Filled"):
         expect(story).to_contain_text(words)
     guest.look()
