@@ -174,7 +174,7 @@ class Trader:
         """Let the engine see a price, as its feed would."""
         engine.monitor.on_ticks(self.account.user_id, [tick(price, symbol)])
 
-    async def ended(self, state: str = "done", timeout: float = 15, count: int = 1) -> Sequence[Exit]:
+    async def ended(self, state: str = "done", timeout: float = 30, count: int = 1) -> Sequence[Exit]:
         """Wait until that many exits of the account are in a state."""
 
         async def look() -> list[Exit]:
@@ -193,7 +193,7 @@ class Trader:
         found = protection(self.account.user_id, datetime.now(UTC), Calendar(always=True))
         return [row.reason for row in found.unprotected]
 
-    async def asked(self, *words: str, timeout: float = 10) -> Exit:
+    async def asked(self, *words: str, timeout: float = 20) -> Exit:
         """Wait until a person is asked about the newest exit, with these words."""
 
         async def look() -> Exit:
