@@ -33,7 +33,7 @@ from marketdata.simulator.control import SimulatorControl
 from tests.contract.ordering import INFY, STATIONS, Bench, cancel, find, place, sell
 from tests.support.certificates import self_signed
 from tests.support.kite_feed import kite_feed
-from tests.support.simulator import free_ports
+from tests.support.ports import free_ports
 from tests.support.waiting import eventually
 
 

@@ -18,8 +18,8 @@ from project.demo.seed import FALLING, OTHER_PLANS, PLANS
 from strategies.models import Exit, Strategy
 from tests.environment import ROOT, VARIABLES
 from tests.support.house import House
+from tests.support.ports import free_ports
 from tests.support.processes import Process, manage
-from tests.support.simulator import free_ports
 from tests.support.waiting import eventually
 
 PARTS = ("project", "strategies", "marketdata", "templates")
@@ -66,16 +66,16 @@ def is_alive(pid: int) -> bool:
 def test_it_prints_the_address_and_the_login_and_ends_cleanly(folder: Path) -> None:
     with make_run(folder) as process:
         url = process.wait_for(" open ", 60).split()[-1]
-        password = process.wait_for(" password ", 10).split()[-1]
+        password = process.wait_for(" password ", 30).split()[-1]
         assert password == read(folder / ".env")["DEMO_PASSWORD"]
         with build_opener(ProxyHandler({})).open(url, timeout=10) as answer:
             assert "/accounts/login/" in answer.url
-        process.wait_for("feed connected", 30)
+        process.wait_for("feed connected", 60)
         pids = started(process)
         assert set(pids) == {"redis", "simulator", "listeners", "web", "demo"}
         process.send(signal.SIGINT)
-        assert process.wait(30) == 0
-        assert eventually(lambda: not any(map(is_alive, pids.values())))
+        assert process.wait(60) == 0
+        assert eventually(lambda: not any(map(is_alive, pids.values())), 20)
 
 
 def test_one_dead_process_ends_all_with_an_error(folder: Path) -> None:
@@ -83,8 +83,8 @@ def test_one_dead_process_ends_all_with_an_error(folder: Path) -> None:
         process.wait_for(" password ", 60)
         pids = started(process)
         os.kill(pids["listeners"], signal.SIGKILL)
-        assert process.wait(30) == 1
-        assert eventually(lambda: not any(map(is_alive, pids.values())))
+        assert process.wait(60) == 1
+        assert eventually(lambda: not any(map(is_alive, pids.values())), 20)
 
 
 def test_killed_it_leaves_nothing_running(folder: Path) -> None:
@@ -101,8 +101,8 @@ def test_with_its_reader_gone_it_ends(folder: Path) -> None:
         process.wait_for(" password ", 60)
         pids = started(process)
         process.stop_reading()
-        assert process.wait(30) == 0  # at the listeners' next line
-        assert eventually(lambda: not any(map(is_alive, pids.values())))
+        assert process.wait(60) == 0  # at the listeners' next line
+        assert eventually(lambda: not any(map(is_alive, pids.values())), 20)
 
 
 def test_real_brokers_are_left_alone(folder: Path) -> None:

@@ -21,9 +21,10 @@ from tests.soak.portfolio import Held, accounts, fill
 from tests.soak.report import Outcome
 from tests.soak.schedule import Day, schedule
 from tests.support.house import House, open_house
+from tests.support.ports import free_ports
 from tests.support.processes import Process
 from tests.support.scraping import scrape
-from tests.support.simulator import free_ports, start_simulator
+from tests.support.simulator import start_simulator
 from tests.support.valkey import private_valkey
 from tests.support.waiting import eventually
 

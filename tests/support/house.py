@@ -7,8 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.ports import free_ports
 from tests.support.processes import Process, manage, python
-from tests.support.simulator import RunningSimulator, free_ports
+from tests.support.simulator import RunningSimulator
 from tests.support.valkey import PrivateValkey
 
 HOST = "127.0.0.1"
@@ -39,6 +40,10 @@ class House:
         self.processes.append(process)
         process.wait_for("Listening on TCP", timeout=60)
         return f"http://{HOST}:{port}"
+
+    def pids(self) -> list[int]:
+        """Return those of all processes that take part, ours and the others."""
+        return [self.simulator.pid, self.valkey.pid, *(process.pid for process in self.processes)]
 
     def import_instruments(self, broker: str = "zerodha") -> None:
         """Load the simulator's instrument list as a user does."""

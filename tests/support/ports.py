@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from collections.abc import Iterator
+from functools import cache
+
+FIRST, COUNT, APART = 10_000, 22_000, 97
+"""Below what a system gives away by itself, to outgoing connections too: between our look and our server's
+start, which takes seconds on a busy machine, nobody is given the same."""
 
 
 def free_port() -> int:
-    """Return a port the system picks: two test runs at once then do not race for the same."""
+    """Return a port nobody listens on, another one each time."""
+    return next(port for port in _candidates(os.getpid()) if _is_free(port))
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports nobody listens on, all different."""
+    return [free_port() for _ in range(count)]
+
+
+@cache
+def _candidates(pid: int) -> Iterator[int]:
+    """Return all ports again and again; two test runs at once begin in different places."""
+    number = pid * APART
+    while True:
+        yield FIRST + number % COUNT
+        number += 1
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from marketdata.simulator.control import SimulatorControl
+from tests.support.ports import free_ports
 from tests.support.processes import Process, manage
 
 
@@ -99,12 +99,3 @@ def simulator_environment() -> dict[str, str]:
         "DHAN_INSTRUMENTS_URL": f"http://127.0.0.1:{dhan}/api-data/api-scrip-master.csv",
         "SIMULATOR_CONTROL": f"http://127.0.0.1:{control}",
     }
-
-
-def free_ports(count: int) -> list[int]:
-    """Return loopback ports nobody listens on, all different."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]

@@ -39,14 +39,14 @@ class PrivateValkey:
         """Start it, or bring it back, empty, where it was."""
         self._server = ValkeyServer(port=self.port, config=OPTIONS)
         self._server.start()
-        self._pid = self._read_pid()
+        self.pid = self._read_pid()
 
     def freeze(self) -> None:
         """Stop it answering: connections stay open (SIGSTOP)."""
-        os.kill(self._pid, signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        os.kill(self._pid, signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def close(self) -> None:
         with suppress(ProcessLookupError):

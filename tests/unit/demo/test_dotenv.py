@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from project.demo import dotenv, ports
 from project.env import is_loopback
 from tests.environment import VARIABLES
-from tests.support.simulator import free_ports
+from tests.support.ports import free_ports
 
 
 @pytest.fixture(autouse=True)
