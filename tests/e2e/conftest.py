@@ -6,10 +6,17 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
+from playwright.async_api import expect as expect_async
+from playwright.sync_api import expect
 
 from marketdata.models import Lease
 from tests.support.page import Web
 from tests.support.valkey import PrivateValkey
+
+EXPECT_MS = 20_000
+"""A browser on a machine that does other work beside is slow; where soon is promised, a test says how soon."""
+expect.set_options(timeout=EXPECT_MS)
+expect_async.set_options(timeout=EXPECT_MS)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from tests.support.valkey import PrivateValkey
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(180),
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
 ]
 PASSWORD = "a-password-for-tests"
@@ -130,6 +131,7 @@ async def test_desktop_notifications_are_asked_for_and_shown_once(
         body = await sync_to_async(alert_body)(made)
         await listeners.send({"type": "live.message", "kind": "alert", "body": body})
         await expect(guest.page.locator("[data-list=alerts]")).to_contain_text(TEXT)
+        await guest.page.wait_for_function("window.shown.length")  # told and listed each on its own way
         shown = await guest.page.evaluate("window.shown")
         assert shown == [[f"{made.mode} · Infosys swing", TEXT, f"alert-{made.pk}"]]
 

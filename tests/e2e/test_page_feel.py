@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -82,6 +81,16 @@ async def at_the_page(
         assert guest.complaints == []
 
 
+async def a_second_passes(page: Page) -> None:
+    """Wait until the page has painted what comes by the clock, and that is on the screen."""
+    for _ in range(2):
+        shown = await page.locator("#clock").inner_text()
+        await expect(page.locator("#clock")).not_to_have_text(shown)
+    await page.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+
+
 def row_of(page: Page, name: str) -> Any:
     return page.locator("[data-list=strategies] [data-id]").filter(has_text=name)
 
@@ -155,6 +164,7 @@ async def test_looks_are_chosen_and_kept_and_sound_is_turned_on_by_a_button(
             "getComputedStyle(document.body).backgroundColor",
         )
         light = await page.evaluate(before)
+        await expect(ltp).to_have_text("1,499.95")  # the first price has not moved
         listeners.prices["NSE:INFY"] = "1502.00"
         await expect(ltp).to_have_attribute("data-move", "up")
         blue = await ltp.evaluate("(cell) => getComputedStyle(cell).color")
@@ -168,6 +178,8 @@ async def test_looks_are_chosen_and_kept_and_sound_is_turned_on_by_a_button(
         await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
         assert await page.evaluate(before) != light
         await expect(page.locator("#connection")).to_have_text("Live")
+        await expect(ltp).to_have_attribute("data-move", "")
+        await expect(ltp).to_have_text("1,502.00")
         listeners.prices["NSE:INFY"] = "1503.00"
         await expect(ltp).to_have_attribute("data-move", "up")
         assert await ltp.evaluate("(cell) => getComputedStyle(cell).color") != blue
@@ -185,10 +197,12 @@ async def test_nothing_jumps_while_prices_move(
     size: tuple[int, int], user: User, strategies: list[Strategy], web: Web, valkey: PrivateValkey
 ) -> None:
     async with at_the_page(web, user, valkey, size=size) as (guest, listeners):
-        cell = row_of(guest.page, "Infosys swing").locator("[data-cell=ltp]")
+        page, cell = guest.page, row_of(guest.page, "Infosys swing").locator("[data-cell=ltp]")
         await expect(cell).to_have_text("1,499.95")
-        await asyncio.sleep(1.2)  # the first age and the oldest price come with the next second
-        await guest.page.evaluate(SHIFTS)
+        await expect(row_of(page, "State Bank").locator("[data-cell=ltp]")).to_have_text("820.00")
+        await expect(page.locator("#score [data-score=oldest]")).to_contain_text("oldest price")
+        await a_second_passes(page)  # the first ages come with the next one
+        await page.evaluate(SHIFTS)
         for price, shown in (
             ("1491.05", "1,491.05"),
             ("10999.00", "10,999.00"),
@@ -197,7 +211,7 @@ async def test_nothing_jumps_while_prices_move(
         ):
             listeners.prices["NSE:INFY"] = price
             await expect(cell).to_have_text(shown)
-        shifts = await guest.page.evaluate("window.shifts")
+        shifts = await page.evaluate("window.shifts")
         assert shifts == [], "\n".join(shifts)
 
 

@@ -71,14 +71,14 @@ def test_a_tick_becomes_a_filled_order_on_the_page(
     eventually(lambda: control.subscriptions("DEMO01").get("NSE:INFY") == "full", 20)
     log_in(page, address, name)
     row = page.locator("[data-list=strategies] > *", has_text="Infosys swing")
-    expect(row.locator("[data-cell=state]")).to_have_text("Armed", timeout=10_000)
+    expect(row.locator("[data-cell=state]")).to_have_text("Armed")
 
     control.set_price("NSE:INFY", "1499.95")
-    expect(row.locator("[data-cell=ltp]")).to_have_text("1,499.95", timeout=5_000)
+    expect(row.locator("[data-cell=ltp]")).to_have_text("1,499.95")
 
     control.set_price("NSE:INFY", "1489.5")
     exits = page.locator("[data-list=exits]")
-    expect(exits).to_contain_text("1,489.50", timeout=5_000)
-    expect(exits.locator("[data-cell=state]")).to_have_text(re.compile("sold", re.IGNORECASE), timeout=10_000)
+    expect(exits).to_contain_text("1,489.50")
+    expect(exits.locator("[data-cell=state]")).to_have_text(re.compile("sold", re.IGNORECASE))
     [order] = control.ledger()
     assert (order["side"], order["filled"], order["product"]) == ("SELL", 10, "MIS")

@@ -47,6 +47,7 @@ class Visitor:
         await self.page.fill("#id_username", name)
         await self.page.fill("#id_password", password)
         await self.page.click("main button")
+        await self.page.wait_for_url(f"{self.root}/")
 
     def _heard(self, kind: str, text: str) -> None:
         if kind in {"error", "warning"}:

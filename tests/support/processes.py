@@ -51,7 +51,7 @@ class Process:
         """The exit code, negative for a signal; None while it runs."""
         return self._child.poll()
 
-    def wait_for(self, text: str, timeout: float = 20.0) -> str:
+    def wait_for(self, text: str, timeout: float = 60.0) -> str:
         """Return the first line that holds ``text``.
 
         Raises:
@@ -69,7 +69,7 @@ class Process:
 
         return eventually(line, timeout) or ""
 
-    def wait(self, timeout: float = 15.0) -> int:
+    def wait(self, timeout: float = 30.0) -> int:
         """Return the exit code once it has ended by itself."""
         try:
             code = self._child.wait(timeout)
@@ -81,7 +81,7 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
 
-    def stop(self, timeout: float = 15.0) -> int:
+    def stop(self, timeout: float = 30.0) -> int:
         """Ask it to end (SIGTERM) and return its exit code."""
         self.send(signal.SIGTERM)
         return self.wait(timeout)
