@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 from django.apps import AppConfig
 from django.core import checks
 
@@ -9,6 +11,9 @@ class ProjectConfig(AppConfig):
     verbose_name = "Tickguard"
 
     def ready(self) -> None:
+        gc.freeze()  # what is imported stays
+        gc.enable()  # see manage.py
+
         from project.checks import calendar_is_filled, daphne_is_current
         from project.storage import durable_storage
 

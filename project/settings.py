@@ -71,7 +71,7 @@ SIMULATOR_CONTROL = environment.root("SIMULATOR_CONTROL", "http://127.0.0.1:8901
 
 # --- Django -----------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "daphne",  # first: it settles which Twisted reactor a process has
+    "project.serving.DaphneConfig",  # daphne, first: `runserver` is its own
     "project.cockpit.apps.CockpitConfig",  # django.contrib.admin, with a site of our own
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
+import daphne.server  # noqa: F401 - as in the web process: before a Twisted reactor of kiteconnect's can be there
 import hypothesis
 import pytest
 from django.conf import settings

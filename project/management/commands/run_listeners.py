@@ -30,6 +30,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 class Command(BaseCommand):
     help = "Run the listeners of every account that is to run, the stop-loss monitor and the exits."
+    requires_system_checks = ()  # they load all the pages, for half a second in which no stop is watched
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
