@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv || echo $(BIN)/uv)
 # The tools that check and build the project; each does the same here and in CI.
 IN_DEVELOPMENT := DEBUG=1
+# With it, every process would compile all it imports: seconds in which no stop is watched.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,7 +27,7 @@ $(BIN)/uv: | $(BIN)/python
 # The lock is complete, so nothing is resolved here: --no-deps also keeps pip's resolver away
 # from kiteconnect's pin of an autobahn that Daphne 4 cannot use (see uv.toml).
 $(VENV)/.installed: requirements-dev.txt | $(BIN)/python $(UV)
-	$(UV) pip install --quiet --no-deps --python $(BIN)/python -r requirements-dev.txt
+	$(UV) pip install --quiet --no-deps --compile-bytecode --python $(BIN)/python -r requirements-dev.txt
 	@touch $@
 
 run: install ## Start everything: simulator, demo user, listeners and the page
