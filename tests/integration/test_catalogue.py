@@ -113,10 +113,10 @@ def test_a_list_of_the_day_is_searched_within_milliseconds() -> None:
     )
 
     def worst(text: str) -> float:
-        start = time.perf_counter()
+        start = time.thread_time()  # not the clock on the wall: other tests may use the machine
         for matches in catalogue.passes(text):
             for _ in zip(matches, range(12), strict=False):
                 pass
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     assert max(worst(text) for text in ("AACOMPANY0", "COMPANY", "A", "ZZZZ", "A 26DEC119 PE")) < 0.25

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -53,6 +53,7 @@ def _version(folder: Path) -> float:
 
 
 PROGRAMS = _programs()
+_SESSIONS: LiteralString = "SELECT pid FROM pg_stat_activity WHERE "
 needs_postgres = pytest.mark.skipif(PROGRAMS is None, reason=NOT_HERE)
 
 
@@ -162,10 +163,12 @@ class PrivatePostgres:
     def cut(self, database: str) -> int:
         """End every session on ``database``, as an administrator may; return how many there were."""
         with self.connect() as connection:
-            ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s"
-            row = connection.execute(ended, [database]).fetchone()
-        assert row is not None
-        return int(row[0])
+            found = connection.execute(_SESSIONS + "datname = %s", [database]).fetchall()
+            pids = [pid for (pid,) in found]
+            connection.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", [pids])
+            # It only sends them a signal.
+            eventually(lambda: not connection.execute(_SESSIONS + "pid = ANY(%s)", [pids]).fetchall(), 20)
+        return len(pids)
 
     def close(self) -> None:
         """Leave nothing behind."""

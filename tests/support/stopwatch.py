@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -31,6 +32,22 @@ class Stopwatch:
     def queued(self) -> float:
         """Return in how many of the seconds that passed they waited for one."""
         return max(0.0, queued_s(*self._pids) - self._queued)
+
+
+def took(call: Callable[[], object]) -> float:
+    """Return how many seconds a call took on the wall."""
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
+
+
+@contextmanager
+def within(seconds: float, *pids: int) -> Iterator[Stopwatch]:
+    """See that the block takes no longer than this, by a `Stopwatch`, which it is given."""
+    watch = Stopwatch(*pids)
+    yield watch
+    took = watch.seconds()
+    assert took < seconds, f"took {took:.2f} s, less {watch.queued():.2f} s without a processor"
 
 
 def queued_s(*pids: int) -> float:

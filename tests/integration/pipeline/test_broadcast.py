@@ -20,6 +20,7 @@ from marketdata.domain.prices import to_units
 from marketdata.domain.ticks import Tick
 from marketdata.processor import NOBODY
 from marketdata.publishing import RedisPublisher
+from tests.support.stopwatch import Stopwatch, within
 from tests.support.valkey import PrivateValkey
 from tests.support.waiting import eventually_async
 
@@ -127,23 +128,24 @@ async def test_news_from_another_thread_arrive_in_order(layer: InMemoryChannelLa
 async def test_pages_hear_a_heartbeat_each_second(layer: InMemoryChannelLayer) -> None:
     page, pages = await Page.of(layer, 1), PageBroadcast("w", layer=layer)
     pages.set_users([1])
+    watch = Stopwatch()
     async with running(pages):
         first = await page.next()
         second = await page.next()
     assert first["kind"] == second["kind"] == "heartbeat"
-    assert 900 <= second["body"]["at"] - first["body"]["at"] <= 2000
+    assert 900 <= second["body"]["at"] - first["body"]["at"] <= 2000 + watch.queued() * 1000
 
 
 async def test_at_most_five_price_frames_a_second(layer: InMemoryChannelLayer) -> None:
     page, pages = await Page.of(layer, 1), PageBroadcast("w", layer=layer)
-    frames = []
+    frames: list[Any] = []
     async with running(pages):
-        until = time.monotonic() + 1
-        while time.monotonic() < until:
+        began = time.monotonic()
+        while len(frames) < 5:
             pages.on_ticks(1, [tick()])
             with suppress(TimeoutError):
                 frames.append(await page.next(0.01))
-    assert 2 <= len(frames) <= 5
+    assert time.monotonic() - began >= 4 * 0.2
 
 
 async def test_what_was_lost_shows_as_a_gap_when_the_server_is_back(valkey: PrivateValkey) -> None:
@@ -177,9 +179,8 @@ async def test_a_frozen_server_holds_nobody_up(valkey: PrivateValkey) -> None:
     valkey.freeze()
     for n in range(5000):
         pages.send(1, "exit", {"id": n})
-    started = time.monotonic()
-    await pages.flush()
-    assert time.monotonic() - started < 3
+    with within(3):
+        await pages.flush()
     valkey.thaw()
     await layer.flush()
 
@@ -205,12 +206,13 @@ class TestPublications:
     async def test_at_most_ten_a_second_for_each_symbol(self, valkey: PrivateValkey) -> None:
         publisher = RedisPublisher(valkey.url)
         async with running(publisher):
-            until = time.monotonic() + 1
-            while time.monotonic() < until:
+            began = time.monotonic()
+            while time.monotonic() < began + 1:
                 publisher.on_ticks(1, [tick()])
                 await asyncio.sleep(0.002)
+            took = time.monotonic() - began
         with valkey.client() as client:
-            assert 2 <= client.info("commandstats")["cmdstat_publish"]["calls"] <= 10
+            assert 1 <= client.info("commandstats")["cmdstat_publish"]["calls"] <= 1 + took * 10
         await publisher.close()
 
     async def test_a_message_survives_a_restart_of_the_server(self, valkey: PrivateValkey) -> None:

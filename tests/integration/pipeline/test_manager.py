@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -337,14 +338,15 @@ async def test_a_quiet_feed_is_asked_for_quotes_and_they_are_evidence(
     manager: ListenerManager, running: BrokerAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick(monkeypatch)
+    began = time.monotonic()
     await manager.reconcile()
     listener = await only_listener()
     listener.tick(Tick(INFY, 1, 1000.0, 1000))
-    await eventually_async(lambda: len(hooks(manager).snapshots) == 3)
-    assert hooks(manager).asked == [(None, True), ({INFY}, True), ({INFY}, True)]
+    await eventually_async(lambda: len(hooks(manager).snapshots) >= 3)
+    assert hooks(manager).asked[:3] == [(None, True), ({INFY}, True), ({INFY}, True)]
     report = manager.reports()[0]
     assert report.quote_age_s is not None
-    assert report.quote_age_s < 1
+    assert report.quote_age_s <= time.monotonic() - began
     assert report.unseen == {}
 
 
@@ -362,11 +364,13 @@ async def test_what_may_not_trigger_is_asked_for(
     *,
     is_asked: bool,
 ) -> None:
-    quick(monkeypatch)
+    quiet_s = 0.3 if is_asked else 1.5  # a machine that stands still for a moment leaves a fresh one fresh
+    quick(monkeypatch, quiet_s)
     await manager.reconcile()
     listener = await only_listener()
     await eventually_async(lambda: len(hooks(manager).snapshots) == 1)
-    for _ in range(20):
+    until = time.monotonic() + quiet_s * 2
+    while time.monotonic() < until:
         listener.tick(Tick(INFY, price, 1000.0, 1000 - age_s))
         await asyncio.sleep(0.03)
     assert (len(hooks(manager).snapshots) > 1) is is_asked

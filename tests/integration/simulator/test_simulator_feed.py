@@ -20,6 +20,7 @@ from tests.integration.simulator.conftest import INFY, NIFTY, SBIN
 from tests.support.simulator import RunningSimulator, start_simulator
 from tests.support.simulator_feed import Feed, open_feed
 from tests.support.simulator_kite import MOCKS, order
+from tests.support.stopwatch import Stopwatch
 from tests.support.waiting import eventually
 
 Connect = Callable[[], AbstractContextManager[Feed]]
@@ -117,12 +118,13 @@ def test_each_segments_divisor(
 
 def test_a_scripted_age_and_a_false_print(feed: Feed, control: SimulatorControl) -> None:
     feed.subscribe("full", [INFY])
+    began = time.time()
     control.set_price("NSE:INFY", "1500.00", age_s=25)
     control.set_price("NSE:INFY", "0")
     feed.until(lambda: feed.prices(INFY)[-1] == 0)
     stale, false = feed.packets[-2:]
-    assert time.time() - stale["exchange_timestamp"].timestamp() == pytest.approx(25, abs=2)
-    assert time.time() - false["exchange_timestamp"].timestamp() < 2
+    assert began - 26 <= stale["exchange_timestamp"].timestamp() <= time.time() - 25  # in whole seconds
+    assert began - 1 <= false["exchange_timestamp"].timestamp() <= time.time()
     assert control.instrument("NSE:INFY")["last"] == "1500.00"
 
 
@@ -192,10 +194,11 @@ def test_nonsense_is_answered_in_words(feed: Feed, text: str) -> None:
     feed.subscribe("ltp", [INFY])
 
 
-def test_a_heartbeat_each_second(feed: Feed) -> None:
-    started = time.monotonic()
-    feed.until(lambda: feed.frames.count(b"\x00") == 2)
-    assert 1 < time.monotonic() - started < 3
+def test_a_heartbeat_each_second(feed: Feed, running: RunningSimulator) -> None:
+    watch, started = Stopwatch(running.pid), time.monotonic()
+    feed.until(lambda: feed.frames.count(b"\x00") >= 3)
+    assert time.monotonic() - started > 1
+    assert watch.seconds() < 4
 
 
 async def test_no_pong_unasked_and_one_when_asked(running: RunningSimulator, account: dict[str, str]) -> None:

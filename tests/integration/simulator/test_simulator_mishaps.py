@@ -17,6 +17,7 @@ from marketdata.simulator.control import SimulatorControl
 from tests.integration.simulator.conftest import INFY
 from tests.support.simulator_feed import Feed
 from tests.support.simulator_kite import order, row, settled
+from tests.support.stopwatch import took
 from tests.support.waiting import eventually
 
 Connect = Callable[[], AbstractContextManager[Feed]]
@@ -192,11 +193,8 @@ def test_rest_never_fills_until_released(kite: KiteConnect, control: SimulatorCo
 
 def test_latency_delays_the_named_operation(kite: KiteConnect, control: SimulatorControl) -> None:
     control.fault("latency", delay_s=1.5, operation="orders")
-    started = time.monotonic()
-    kite.positions()
-    assert time.monotonic() - started < 1.2
-    kite.orders()
-    assert time.monotonic() - started > 1.4
+    assert min(took(kite.positions) for _ in range(3)) < 1.2  # other work of the machine only adds
+    assert took(kite.orders) > 1.4
 
 
 def test_rate_limited_and_web_page(kite: KiteConnect, control: SimulatorControl) -> None:

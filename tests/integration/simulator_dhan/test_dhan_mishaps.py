@@ -26,6 +26,7 @@ from marketdata.simulator.control import SimulatorControl
 from tests.support.simulator import RunningSimulator
 from tests.support.simulator_dhan import INFY, Feed, open_orders, order, placed, row, settled
 from tests.support.simulator_feed import open_feed as open_kite_feed
+from tests.support.stopwatch import took
 from tests.support.waiting import eventually
 
 Connect = Callable[[], AbstractContextManager[Feed]]
@@ -201,11 +202,8 @@ def test_rest_never_fills_until_released(dhan: dhanhq, control: SimulatorControl
 
 def test_latency_delays_the_named_operation(dhan: dhanhq, control: SimulatorControl) -> None:
     control.fault("latency", delay_s=1.5, operation="orders", broker="dhan")
-    started = time.monotonic()
-    dhan.get_positions()
-    assert time.monotonic() - started < 1.2
-    dhan.get_order_list()
-    assert time.monotonic() - started > 1.4
+    assert min(took(dhan.get_positions) for _ in range(3)) < 1.2  # other work of the machine only adds
+    assert took(dhan.get_order_list) > 1.4
 
 
 def test_rate_limited_and_web_page(dhan: dhanhq, control: SimulatorControl) -> None:
