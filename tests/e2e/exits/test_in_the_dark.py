@@ -116,7 +116,7 @@ def test_a_quiet_instrument_is_protected_by_quotes_alone(trader: Trader, listene
     watched(trader, listeners, (INFY, "1490"))
     asked = quotes_asked(trader)
     eventually(lambda: quotes_asked(trader) >= asked + 3, 30)  # nothing trades, so it was asked for
-    eventually(lambda: not trader.why_unprotected())
+    eventually(lambda: not trader.why_unprotected(), 10)
     assert event(trader, "silent") is None
 
 
