@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -23,18 +24,28 @@ from tests.support.processes import Process, manage
 from tests.support.waiting import eventually
 
 PARTS = ("project", "strategies", "marketdata", "templates")
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 ALL_PLANS = (*PLANS, *OTHER_PLANS)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A fresh copy of what the demo needs."""
+    """A fresh copy of what the demo needs, whose first choice of ports is nobody else's."""
     for part in PARTS:
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "manage.py", tmp_path)
+    prefer_ports(tmp_path / "project" / "demo" / "dotenv.py")
     return tmp_path
+
+
+def prefer_ports(source: Path) -> None:
+    """Two demos that start at once would choose the same: neither listens yet when the other looks."""
+    text = source.read_text()
+    for name, port in zip(("CONTROL_PORT", "BROKER_PORT", "REDIS_PORT"), free_ports(3), strict=True):
+        text, count = re.subn(rf"^{name} = \d+$", f"{name} = {port}", text, flags=re.MULTILINE)
+        assert count == 1, name
+    source.write_text(text)
 
 
 @contextmanager
@@ -65,7 +76,7 @@ def is_alive(pid: int) -> bool:
 
 def test_it_prints_the_address_and_the_login_and_ends_cleanly(folder: Path) -> None:
     with make_run(folder) as process:
-        url = process.wait_for(" open ", 60).split()[-1]
+        url = process.wait_for(" open ", 120).split()[-1]
         password = process.wait_for(" password ", 30).split()[-1]
         assert password == read(folder / ".env")["DEMO_PASSWORD"]
         with build_opener(ProxyHandler({})).open(url, timeout=10) as answer:
@@ -80,7 +91,7 @@ def test_it_prints_the_address_and_the_login_and_ends_cleanly(folder: Path) -> N
 
 def test_one_dead_process_ends_all_with_an_error(folder: Path) -> None:
     with make_run(folder) as process:
-        process.wait_for(" password ", 60)
+        process.wait_for(" password ", 120)
         pids = started(process)
         os.kill(pids["listeners"], signal.SIGKILL)
         assert process.wait(60) == 1
@@ -89,7 +100,7 @@ def test_one_dead_process_ends_all_with_an_error(folder: Path) -> None:
 
 def test_killed_it_leaves_nothing_running(folder: Path) -> None:
     with make_run(folder) as process:
-        process.wait_for(" password ", 60)
+        process.wait_for(" password ", 120)
         pids = started(process)
         os.kill(process.pid, signal.SIGKILL)
         assert eventually(lambda: process.returncode) == -signal.SIGKILL
@@ -98,7 +109,7 @@ def test_killed_it_leaves_nothing_running(folder: Path) -> None:
 
 def test_with_its_reader_gone_it_ends(folder: Path) -> None:
     with make_run(folder) as process:
-        process.wait_for(" password ", 60)
+        process.wait_for(" password ", 120)
         pids = started(process)
         process.stop_reading()
         assert process.wait(60) == 0  # at the listeners' next line
@@ -118,7 +129,7 @@ def test_its_stop_is_touched_and_the_exit_fills(house: House) -> None:
     house.listeners().wait_for("running")
     url = house.web()
     with manage("demo", "--url", url, "--fall-after", "2", env=house.env) as process:
-        process.wait_for("exit done", 90)
+        process.wait_for("exit done", 120)
         assert process.stop() == 0
     assert Exit.objects.get().strategy.name == FALLING.name
     assert Strategy.objects.filter(status="active").count() == len(ALL_PLANS) - 1
@@ -129,7 +140,7 @@ def test_a_second_start_arms_the_same_strategies_again(house: House) -> None:
     url = house.web()
     for _ in range(2):
         with manage("demo", "--url", url, "--fall-after", "60", env=house.env) as process:
-            process.wait_for("stop      Ctrl-C", 60)
+            process.wait_for("stop      Ctrl-C", 120)
             assert process.stop() == 0
     assert Strategy.objects.filter(status="active").count() == len(ALL_PLANS)
     assert Strategy.objects.count() == len(ALL_PLANS)

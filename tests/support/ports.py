@@ -7,9 +7,11 @@ import socket
 from collections.abc import Iterator
 from functools import cache
 
-FIRST, COUNT, APART = 10_000, 22_000, 97
+FIRST, COUNT = 10_000, 22_000
 """Below what a system gives away by itself, to outgoing connections too: between our look and our server's
 start, which takes seconds on a busy machine, nobody is given the same."""
+APART, STEP = 97, 7
+"""Between where two processes begin, and between two ports: who asks for the next one above takes none of ours."""
 
 
 def free_port() -> int:
@@ -28,7 +30,7 @@ def _candidates(pid: int) -> Iterator[int]:
     number = pid * APART
     while True:
         yield FIRST + number % COUNT
-        number += 1
+        number += STEP
 
 
 def _is_free(port: int) -> bool:
