@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from marketdata.clock import SystemClock
@@ -14,6 +15,8 @@ QUICK = Terms(
     settle_s=1.5,
 )  # fmt: skip
 """As the real terms, many times faster."""
+PATIENT = replace(QUICK, grace_s=30.0, settle_s=3.0)
+"""As those, for what is to happen before another's time is over, however slow the machine."""
 
 
 def holdings(folder: Path, worker: str = "w", terms: Terms = QUICK) -> Holdings:
