@@ -10,13 +10,13 @@ import daphne.server  # noqa: F401 - as in the web process: before a Twisted rea
 import hypothesis
 import pytest
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 
 from marketdata.models import BrokerAccount, Instrument
 from marketdata.simulator import accounts as simulated
 from tests.support import databases
 from tests.support.house import House, open_house
+from tests.support.people import new_user
 from tests.support.postgres import NOT_HERE, PROGRAMS, PrivatePostgres, private_postgres
 from tests.support.simulator import RunningSimulator, start_simulator
 from tests.support.valkey import PrivateValkey, private_valkey
@@ -82,7 +82,7 @@ def django_db_keepdb() -> bool:
 
 @pytest.fixture
 def user(db: None) -> User:
-    return get_user_model().objects.create_user("trader", "trader@example.com", "a-password-for-tests")
+    return new_user("trader", "trader@example.com")
 
 
 @pytest.fixture

@@ -20,7 +20,16 @@ from marketdata.brokers import registry
 from tests.support import databases
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRATCH = Path(tempfile.mkdtemp(prefix="tickguard-tests-"))
+MEMORY = Path("/dev/shm")
+
+
+def _scratch() -> Path:
+    """Return a folder for the database: in memory where there is room, so that no commit waits for a disk."""
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * 1024**3
+    return Path(tempfile.mkdtemp(prefix="tickguard-tests-", dir=MEMORY if has_room else None))
+
+
+SCRATCH = _scratch()
 _NOWHERE = "127.0.0.1:9"  # the discard port: refused at once
 
 

@@ -16,6 +16,7 @@ from strategies import services
 from strategies.alerts import commit_alert
 from strategies.live.forms import StrategyForm
 from strategies.models import Strategy
+from tests.support.people import new_user
 
 # Without collected files WhiteNoise serves from the apps, and says so.
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
@@ -30,7 +31,7 @@ READ_ONLY = {
 
 @pytest.fixture
 def staff(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("root", "", "a-password-for-tests"))
+    client.force_login(new_user("root", is_staff=True, is_superuser=True))
     return client
 
 
@@ -209,7 +210,7 @@ def test_the_form_of_an_account_leads_to_each_wish(
 
 
 def test_staff_without_the_permission_moves_no_listener(client: Client, account: BrokerAccount) -> None:
-    viewer = User.objects.create_user("viewer", "", "a-password-for-tests", is_staff=True)
+    viewer = new_user("viewer", is_staff=True)
     held = ("view_brokeraccount", "change_brokeraccount")
     viewer.user_permissions.set(Permission.objects.filter(codename__in=held))
     client.force_login(viewer)
@@ -248,7 +249,7 @@ def test_the_form_wants_whole_lots(typed: dict[str, Any], instruments: Instrumen
 
 
 def test_the_form_keeps_users_and_brokers_apart(typed: dict[str, Any], account: BrokerAccount) -> None:
-    other = User.objects.create_user("other", "", "a-password-for-tests")
+    other = new_user("other")
     assert "belongs to trader" in str(StrategyForm({**typed, "user": other.pk}).errors["account"])
 
     theirs = Instrument.objects.create(broker="dhan", exchange="NSE", tradingsymbol="INFY", token="1")

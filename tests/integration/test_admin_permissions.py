@@ -12,6 +12,7 @@ from django.test import Client
 from marketdata.models import BrokerAccount, Instrument
 from strategies import services
 from strategies.models import Strategy
+from tests.support.people import new_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 Hire = Callable[..., Client]
@@ -22,7 +23,7 @@ WISHES = {"arm": "draft", "disarm": "active", "exit": "active"}
 def hire(db: None) -> Hire:
     def hired(*codenames: str) -> Client:
         name = "-".join(codenames) or "nothing"
-        person = User.objects.create_user(name[:150], "", "a-password-for-tests", is_staff=True)
+        person = new_user(name[:150], is_staff=True)
         found = Permission.objects.filter(codename__in=codenames)
         assert {row.codename for row in found} == set(codenames)
         person.user_permissions.set(found)

@@ -20,6 +20,7 @@ from strategies import services
 from strategies.alerts import commit_alert
 from strategies.models import Strategy
 from tests.support.live import LivePage, session_cookie
+from tests.support.people import new_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.filterwarnings("ignore:No directory at")]
 PATH = "/ws/admin/"
@@ -35,7 +36,7 @@ def strategy(user: User, account: BrokerAccount, instruments: Mapping[str, Instr
 
 
 def hire(*codenames: str) -> User:
-    person = User.objects.create_user("staff", "", "a-password-for-tests", is_staff=True)
+    person = new_user("staff", is_staff=True)
     person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
     return person
 
@@ -53,7 +54,7 @@ def index_of(person: User) -> str:
 
 
 def test_the_index_says_how_everything_is(account: BrokerAccount, strategy: Strategy) -> None:
-    root = User.objects.create_superuser("root", "", "a-password-for-tests")
+    root = new_user("root", is_staff=True, is_superuser=True)
     page = index_of(root)
     assert "0 of 1 armed stops watched" in page
     assert "the listeners are not running" in page

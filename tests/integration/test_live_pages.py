@@ -14,6 +14,7 @@ from marketdata.models import BrokerAccount, Instrument, Subscription
 from strategies import services
 from strategies.live import entry
 from strategies.models import Strategy, StrategyEvent
+from tests.support.people import new_user
 
 # Without collected files WhiteNoise serves from the apps, and says so.
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
@@ -32,7 +33,7 @@ def strategy(user: User, account: BrokerAccount, instruments: Instruments) -> St
 
 @pytest.fixture
 def stranger(client: Client) -> Client:
-    client.force_login(User.objects.create_user("stranger", "", "a-password-for-tests"))
+    client.force_login(new_user("stranger"))
     return client
 
 
@@ -106,7 +107,7 @@ def test_the_page_shows_the_user_s_rows_only(trader: Client, strategy: Strategy)
     assert "Infosys" in page
     assert "1,490.00" in page
 
-    trader.force_login(User.objects.create_user("stranger", "", "a-password-for-tests"))
+    trader.force_login(new_user("stranger"))
     page = trader.get("/").content.decode()
     assert "Infosys" not in page
     assert "No strategies yet" in page
@@ -249,7 +250,7 @@ def test_a_chart_is_drawn_of_own_instruments_only(
     trader.post("/watch/", {"instruments": "NSE:INFY"}, headers=JSON)
     assert trader.get("/chart/?symbol=NSE:INFY").json() == {"points": []}
 
-    trader.force_login(User.objects.create_user("stranger", "", "a-password-for-tests"))
+    trader.force_login(new_user("stranger"))
     assert trader.get("/chart/?symbol=NSE:INFY").status_code == 404
     assert trader.get("/chart/").status_code == 404
 

@@ -17,6 +17,7 @@ from strategies.live.consumers import LiveConsumer
 from strategies.live.room import ROWS_ONE_BY_ONE
 from strategies.models import Strategy
 from tests.support.live import LivePage, ManualClock, send_news, send_prices, session_cookie
+from tests.support.people import new_user
 from tests.support.stopwatch import Stopwatch
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,7 +31,7 @@ def cookie(user: User) -> str:
 
 @pytest.fixture
 def other(user: User) -> User:
-    return User.objects.create_user("other", "", "another-password-for-tests")
+    return new_user("other", password="another-password-for-tests")
 
 
 @pytest.fixture

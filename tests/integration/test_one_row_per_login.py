@@ -13,6 +13,7 @@ from django.db.migrations.state import StateApps
 from django.test import Client
 
 from marketdata.models import BrokerAccount
+from tests.support.people import new_user
 
 BEFORE = [("marketdata", "0002_token_index")]
 AFTER = [("marketdata", "0003_one_row_per_login")]
@@ -55,7 +56,7 @@ def test_it_is_said_in_words(user: User, client_id: str) -> None:
 @pytest.mark.django_db
 @pytest.mark.filterwarnings("ignore:No directory at")
 def test_the_admin_says_it_at_the_field(client: Client, account: BrokerAccount) -> None:
-    client.force_login(User.objects.create_superuser("root", "", "a-password-for-tests"))
+    client.force_login(new_user("root", is_staff=True, is_superuser=True))
     fields = {
         "user": account.user_id,
         "broker": "zerodha",

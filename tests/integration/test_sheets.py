@@ -19,6 +19,7 @@ from strategies import services
 from strategies.live import watching
 from strategies.models import Strategy
 from strategies.sheets import MOST_ROWS
+from tests.support.people import new_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 STRATEGIES, WATCHED = "/admin/strategies/strategy/", "/admin/strategies/watchedinstrument/"
@@ -138,7 +139,7 @@ def test_watch_lists_go_out_and_come_in(admin_client: Client, user: User) -> Non
 
 
 def test_import_and_export_each_need_their_permission(client: Client) -> None:
-    person = User.objects.create_user("staff", "", "a-password-for-tests", is_staff=True)
+    person = new_user("staff", is_staff=True)
     client.force_login(person)
     for where in (STRATEGIES, WATCHED):
         for way in ("import/", "export/"):

@@ -14,6 +14,7 @@ from marketdata.models import BrokerAccount
 from strategies.alerts import acknowledge
 from strategies.lasting import LastingAlerts, Trouble
 from strategies.models import Alert
+from tests.support.people import new_user
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
@@ -66,7 +67,7 @@ def test_another_process_goes_on_with_what_is_open(alerts: LastingAlerts, troubl
 
 def test_others_users_are_left_alone(alerts: LastingAlerts, trouble: Trouble) -> None:
     alerts.keep([trouble], None, NOW)
-    other = User.objects.create_user("other", "", "a-password-for-tests")
+    other = new_user("other")
     LastingAlerts("unprotected").keep([], [other.pk], NOW)
     assert Alert.objects.get().closed_at is None
 

@@ -15,6 +15,7 @@ from marketdata.simulator.control import SimulatorControl
 from tests.support.logins import (
     new_account,
 )
+from tests.support.people import new_user
 from tests.support.simulator import RunningSimulator, start_simulator
 
 
@@ -62,5 +63,5 @@ def owner(client: Client, user: User) -> Client:
 @pytest.fixture
 def stranger(user: User) -> Client:
     client = Client()
-    client.force_login(User.objects.create_user("stranger", "", "a-password-for-tests"))
+    client.force_login(new_user("stranger"))
     return client
