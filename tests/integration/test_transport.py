@@ -234,17 +234,17 @@ async def test_silence_ends_it_though_pongs_flow() -> None:
         options = TransportOptions(silence_s=0.4, ping_interval_s=0.05, close_timeout_s=0.2)
         transport = await opened(feed, options)
         async with asyncio.timeout(5):
-            with pytest.raises(BrokerUnavailable, match=r"silent for 0\.[4-9]"):
+            with pytest.raises(BrokerUnavailable, match=r"silent for (0\.[4-9]|[1-9])"):
                 await transport.receive()
         await transport.close()
 
 
 async def test_one_byte_now_and_then_is_no_silence() -> None:
     async with kite_feed() as feed:
-        transport = await opened(feed, TransportOptions(silence_s=0.6))
+        transport = await opened(feed, TransportOptions(silence_s=1.2))
         connection = await feed.connected(1)
         loop = asyncio.get_running_loop()
-        end = loop.time() + 1.5
+        end = loop.time() + 2.4
         while loop.time() < end:
             await connection.send(b"\x00")
             assert await transport.receive() == b"\x00"
@@ -263,23 +263,24 @@ async def test_without_a_silence_limit_unanswered_pings_end_it() -> None:
         await transport.close()
 
 
-QUICK_PONGS = TransportOptions(silence_s=0.4, ping_interval_s=0.05, pongs_count=True, close_timeout_s=0.1)
+QUICK_PONGS = TransportOptions(silence_s=1.0, ping_interval_s=0.05, pongs_count=True, close_timeout_s=0.1)
 
 
 async def test_where_pongs_count_they_are_no_silence() -> None:
     async with kite_feed() as feed:
         transport = await opened(feed, QUICK_PONGS)
+        before = transport.last_frame_at
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(1.5):
                 await transport.receive()
-        assert SystemClock().monotonic() - transport.last_frame_at < 0.8
+        assert transport.last_frame_at > before
         await transport.close()
 
 
 async def test_where_pongs_count_their_absence_ends_it() -> None:
     async with mute(handshake_answer) as url, asyncio.timeout(5):
         transport = await Transport.open(Handshake(Secret(url)), options=QUICK_PONGS, clock=SystemClock())
-        with pytest.raises(BrokerUnavailable, match=r"silent for 0\.[4-9]"):
+        with pytest.raises(BrokerUnavailable, match=r"silent for [1-9]"):
             await transport.receive()
         await transport.close()
 

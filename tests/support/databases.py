@@ -29,7 +29,7 @@ IS_MISSING = ON_POSTGRES and PROGRAMS is None
 ALIKE = (
     "test_admin.py", "test_api_", "test_alerts_of_the_process.py", "test_health.py", "test_importing.py", "test_live_", "test_manager.py",
     "test_postgres_support.py", "test_database_thread.py",
-    "test_run_listeners.py", "test_storage.py",
+    "test_isolation.py", "test_judged_by_quotes.py", "test_run_listeners.py", "test_storage.py", "test_viewers.py",
 )  # fmt: skip
 """Files of slow tests that only read and write rows, or that choose their databases themselves."""
 

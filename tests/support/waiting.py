@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 INTERVAL_S = 0.02
+PATIENCE_S = 20.0
+"""Says nothing of speed, and costs nothing where all is well: what has to be quick is measured (`stopwatch`)."""
 
 
-def eventually(condition: Callable[[], T], timeout: float = 5.0) -> T:
+def eventually(condition: Callable[[], T], timeout: float = PATIENCE_S) -> T:
     """Poll ``condition`` until what it returns is true, and return that.
 
     An ``AssertionError`` inside the condition means "not yet", so it may hold asserts
@@ -35,7 +37,7 @@ def eventually(condition: Callable[[], T], timeout: float = 5.0) -> T:
         time.sleep(INTERVAL_S)
 
 
-async def eventually_async(condition: Callable[[], Any], timeout: float = 5.0) -> Any:
+async def eventually_async(condition: Callable[[], Any], timeout: float = PATIENCE_S) -> Any:
     """As ``eventually``, leaving the event loop free; the condition may be a coroutine function."""
     deadline = time.monotonic() + timeout
     while True:
