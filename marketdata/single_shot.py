@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.client
 import math
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ from marketdata import crashpoints
 from marketdata.clock import SystemClock
 from marketdata.domain.errors import BrokerRejected, BrokerUnavailable
 from marketdata.domain.orders import Outcome, RejectReason, WriteResult
-from marketdata.transport import tls_context
+from marketdata.http_connections import connected, is_silent
 
 CONNECT_S = 2.0
 READ_S = 10.0
@@ -57,36 +56,16 @@ class SingleShot:
             BrokerUnavailable: Not reached, or not trusted.
 
         """
-        parts = urlsplit(root)
-        host = parts.hostname or ""
-        if parts.scheme == "https":
-            secure = http.client.HTTPSConnection(host, parts.port, timeout=CONNECT_S, context=tls_context())
-            connection: http.client.HTTPConnection = secure
-        else:
-            connection = http.client.HTTPConnection(host, parts.port, timeout=CONNECT_S)
-        connection.auto_open = 0  # it must never connect again by itself
         try:
-            connection.connect()
+            return cls(connected(root, CONNECT_S))
         except OSError as exc:
-            connection.close()
-            raise BrokerUnavailable(f"{parts.netloc} was not reached: {exc.strerror or exc}") from exc
-        return cls(connection)
+            raise BrokerUnavailable(
+                f"{urlsplit(root).netloc} was not reached: {exc.strerror or exc}"
+            ) from exc
 
     def is_open(self) -> bool:
         """Tell whether the other side has kept the connection open and silent, as far as is known here."""
-        sock = self._connection.sock
-        if sock is None:
-            return False
-        sock.settimeout(0.0)
-        try:
-            sock.recv(1)  # TLS takes in here what the other side says by itself, and waits for more
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return True
-        except OSError:
-            return False
-        finally:
-            sock.settimeout(CONNECT_S)
-        return False  # its end, or what nobody asked for
+        return is_silent(self._connection)
 
     def prepare(self, write: Write) -> None:
         """Gather one request in memory and send nothing.
@@ -119,14 +98,16 @@ class SingleShot:
         if self._body is None or self._used:
             raise RuntimeError("this connection has no write to send: open another and prepare one")
         self._used = True
-        if self._connection.sock is None:
+        sock = self._connection.sock
+        if sock is None:
             return not_sent("the connection was closed before the request")
         try:
-            with _deadline(self._connection.sock):
-                if (late := _monotonic() - not_after) > 0:
-                    return not_sent(f"held up: it was to leave {late:.1f} s ago, and was not sent")
-                self._connection.endheaders(self._body)  # the first byte leaves here
-                crashpoints.passing("CP7" if self._method == "POST" else "CP11")
+            sock.settimeout(READ_S)
+            if (late := _monotonic() - not_after) > 0:
+                return not_sent(f"held up: it was to leave {late:.1f} s ago, and was not sent")
+            self._connection.endheaders(self._body)  # the first byte leaves here
+            crashpoints.passing("CP7" if self._method == "POST" else "CP11")
+            with _deadline(sock):
                 status, reply = self._reply()
         except (OSError, http.client.HTTPException, ValueError) as exc:
             # Some of the request may have arrived, and all of it may have.
@@ -173,12 +154,11 @@ def unknown(status: int, why: str) -> WriteResult:
 @contextmanager
 def _deadline(sock: socket.socket) -> Iterator[None]:
     # A timeout of the socket starts anew with each byte, so a trickle could hold us for ever:
-    # after READ_S in all, the connection is shut under the reader.
+    # READ_S after the request, the connection is shut under the reader.
     def shut() -> None:
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
 
-    sock.settimeout(READ_S)
     timer = threading.Timer(READ_S, shut)
     timer.daemon = True
     timer.start()

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from marketdata import single_shot
+from marketdata import http_connections, single_shot
 from marketdata.brokers.dhan.wire import DhanWire
 from marketdata.brokers.zerodha.wire import KiteWire
 from marketdata.domain.errors import BrokerRejected, BrokerUnavailable, UnknownInstrument
@@ -255,7 +255,7 @@ def test_what_tls_says_by_itself_closes_no_connection(
 ) -> None:
     server, file = self_signed(tmp_path)
     trusting = ssl.create_default_context(cafile=str(file))
-    monkeypatch.setattr(single_shot, "tls_context", lambda: trusting)
+    monkeypatch.setattr(http_connections, "tls_context", lambda: trusting)
     with accepted(lambda raw: server.wrap_socket(raw, server_side=True)) as (address, ends):
         shot = single_shot.SingleShot.open(f"https://{address}")
         with ends.get(timeout=5) as other:  # its tickets are on their way: nobody has read them
