@@ -97,6 +97,18 @@ def _in_one_trip(statements: Sequence[Bound[Any]]) -> Sequence[Answer]:
         ]
 
 
+def unflushed() -> Sequence[Bound[None]]:
+    """Return what lets the transaction around it end before it is on the disk.
+
+    For what is of no use without a later transaction: that one puts both there, in their order.
+    SQLite has no such choice within a transaction.
+    """
+    return [_UNFLUSHED] if database.vendor == "postgresql" else []
+
+
+_UNFLUSHED: Bound[None] = Bound("SET LOCAL synchronous_commit TO off", (), lambda _: None)
+
+
 class Insert(Generic[M]):
     """Adds a row of a model."""
 

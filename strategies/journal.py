@@ -23,7 +23,7 @@ from marketdata.domain.clock import Clock
 from marketdata.domain.orders import OrderSnapshot
 from marketdata.domain.prices import to_rupees
 from marketdata.models import BrokerAccount
-from marketdata.statements import Bound, run, together
+from marketdata.statements import Bound, run, together, unflushed
 from strategies import rows
 from strategies.alerts import announce, close_alerts, commit_alert
 from strategies.announcing import Announcer
@@ -169,7 +169,8 @@ class Journal:
         added = [rows.insert_order(task, order) for before, order in changed if before is None]
         news = [self._order_news(task, order) for before, order in changed if _is_news(before, order)]
         if added:  # only where there is room
-            together(*conditions)
+            # A plan that is lost with the machine was never sent; its permit puts it on the disk.
+            together(*unflushed(), *conditions)
             together(*added, *news)
         else:
             together(*conditions, *news)

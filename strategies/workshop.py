@@ -37,6 +37,9 @@ NEWS_AFTER_S = 0.05
 FACTS_MAX_AGE_S = 2.0
 """How old an account's credentials may be: a new token is used within this."""
 
+FACTS_AHEAD_AGE_S = FACTS_MAX_AGE_S / 2
+"""Credentials this old may get too old before the order they are for: they are looked at beside the read."""
+
 IsTrading = Callable[[str, float], bool]
 """Whether a symbol's exchange takes orders at a UNIX time."""
 
@@ -183,7 +186,7 @@ class Workshop:
     async def desk(self, account_id: int, lane: object = None) -> AccountDesk:
         """Return an account's desk, once its token is known to be its own. Raises ``BrokerError``."""
         known = self._known.get(account_id)
-        if known is None or self._is_old(known):
+        if known is None or self._is_older(known, FACTS_MAX_AGE_S):
             known = await asyncio.shield(self._learning_of(account_id, lane))
         await known.desk.confirm_owner(known.facts.config.client_id)
         return known.desk
@@ -194,11 +197,11 @@ class Workshop:
         if known is not None:
             known.desk.read_ahead()
             known.desk.connect_ahead()
-            if self._is_old(known):
+            if self._is_older(known, FACTS_AHEAD_AGE_S):
                 self._learning_of(account_id, None)
 
-    def _is_old(self, known: _Known) -> bool:
-        return self.clock.monotonic() - known.read_at > FACTS_MAX_AGE_S
+    def _is_older(self, known: _Known, age_s: float) -> bool:
+        return self.clock.monotonic() - known.read_at > age_s
 
     def _learning_of(self, account_id: int, lane: object) -> asyncio.Task[_Known]:
         """Return what reads an account's credentials, for all who ask meanwhile."""
