@@ -17,7 +17,7 @@ from strategies.services import retry_exit
 from tests.support.trader import INFY, Listeners, Trader
 from tests.support.waiting import eventually, eventually_async
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 def is_subscribed(trader: Trader) -> bool:

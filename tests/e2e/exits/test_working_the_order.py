@@ -113,11 +113,11 @@ async def test_a_cancelled_order_that_fills_after_all_is_told_and_nothing_is_bou
 ) -> None:
     await sync_to_async(trader.arm)()
     trader.fault("rest")
-    trader.fault("late_fill", after_s=1.5)
+    trader.fault("late_fill", after_s=4)  # by then the second order is at the broker
     async with trader.running() as engine:
         trader.breach(engine)
         await trader.ended()
-        await eventually_async(lambda: trader.held() == -100, 10)
+        await eventually_async(lambda: trader.held() == -100, 20)
         watch = Stopwatch(exchange.pid)
         await eventually_async(lambda: trader.told_of("OVERFILL"), 10)
         assert watch.seconds() <= 2.5
