@@ -42,9 +42,9 @@ class Precedence:
         if not self._urgent:
             self._clear.set()
 
-    async def wait(self) -> None:
-        """Return when nothing urgent is on its way, after a quarter of a second at the latest."""
-        if self._clear.is_set():
+    async def wait(self, who: object = None) -> None:
+        """Return when nothing urgent is on its way, after a quarter of a second at the latest; ``who`` may be that itself."""
+        if self._clear.is_set() or who in self._urgent:
             return
         clear = asyncio.create_task(self._clear.wait())
         late = asyncio.create_task(self._clock.sleep(HELD_UP_S))

@@ -158,7 +158,7 @@ class House:
         announcer = Announcer(self._pages, self._notifier, self._publisher)
         crew = HouseCrew(self, self._reports, announcer, clock)
         holdings = Holdings(worker, settings.LOCK_DIR, session_locks(), clock)
-        self.keeper = LeaseKeeper(holdings, crew, self._leases, clock)
+        self.keeper = LeaseKeeper(holdings, crew, self._leases, self._patient)
         at_work = self.keeper.at_work
         self._reporter = FeedReporter(worker, self._reports, feed_pages, clock, at_work)
         fence = LeaseFence(self.keeper.token)

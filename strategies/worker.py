@@ -176,6 +176,8 @@ class ExitWorker:
             elif isinstance(_to_do(commands), OpenWire | SendOrder):  # a plan must not get old in a queue
                 record = await self._shop.urgent_db(unit)
             else:
+                if isinstance(_to_do(commands), End):  # nobody waits for it
+                    await self._shop.precedence.wait(self)
                 record = await self._shop.db(unit, self._lane)
             self._task = replace(task, record=record)
         self._memory = after.memory

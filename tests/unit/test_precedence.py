@@ -43,6 +43,13 @@ async def test_others_wait_until_the_last_urgent_one_has_left(clock):
     assert waiting.done()
 
 
+async def test_who_is_urgent_itself_waits_for_nobody(clock):
+    precedence = Precedence(clock)
+    precedence.begin("one")
+    precedence.begin("two")
+    await asyncio.wait_for(precedence.wait("one"), 5)
+
+
 async def test_who_sleeps_by_a_patient_clock_wakes_when_nothing_is_urgent(clock):
     precedence = Precedence(clock)
     patient = PatientClock(clock, precedence)
