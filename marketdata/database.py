@@ -22,7 +22,7 @@ HANG_S = 10.0
 """Nothing here asks a database for work of more than a moment."""
 
 
-def db_unit(unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def db_unit(unit: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run one unit of database work; a connection that broke earlier is replaced first.
 
     Without this a connection lost once fails for ever: nothing ends a request here.
@@ -63,6 +63,10 @@ class DatabaseThread:
         """Run ``unit`` in the thread; raises what it raises."""
         call = partial(self._guarded, partial(unit, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def call(self, unit: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``run``, for another thread, which waits for it."""
+        return self._pool.submit(self._guarded, partial(unit, *args, **kwargs)).result()
 
     def close(self) -> None:
         """Finish what was begun, drop the rest, and close the thread's connection."""

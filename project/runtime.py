@@ -146,6 +146,9 @@ class House:
         self._database = DatabaseThread("listener-manager")
         self._reports = DatabaseThread("reports")
         self._leases = DatabaseThread("leases")
+        self._lookups = DatabaseThread("contract-lookups")
+        # Of all accounts: with a connection for each of their threads, a fall of the market would be one too many.
+        self._listed = {broker: DatabaseTokens(broker, self._lookups.call) for broker in registry.BROKERS}
         self._status = StatusWriter(worker, settings.REDIS_URL)
         # A process that starts anew counts its frames anew, so it is another source.
         self._pages = PageBroadcast(f"{worker}.{int(clock.time() * 1000)}", clock=clock)
@@ -166,7 +169,7 @@ class House:
         journal = Journal(announcer, clock, random.SystemRandom(), why_not_trade, fence)
         self.engine = ExitEngine(
             journal,
-            AccountDesks(_gateway, clock, limits=_limits),
+            AccountDesks(self._gateway, clock, limits=_limits),
             clock,
             owned=self.keeper.owned,
             is_trading=self._is_trading,
@@ -217,6 +220,9 @@ class House:
             await self._notifier.drain()
             await _cancel(alerts)
             await self._close()
+
+    def _gateway(self, config: BrokerConfig) -> OrderGateway:
+        return registry.adapter(config.broker).gateway(config, self._listed[config.broker])
 
     def _is_trading(self, symbol: str, now: float) -> bool:
         return self.processor.gate.takes_orders(symbol, now)
@@ -369,7 +375,7 @@ class House:
         )
         self._notifier.close()
         self._lookout.close()
-        for thread in (self._database, self._reports, self._leases):
+        for thread in (self._database, self._reports, self._leases, self._lookups):
             thread.close()
 
 
@@ -391,10 +397,6 @@ def _say_refused(refused: dict[str, int], told: dict[str, int]) -> dict[str, int
             "ticks that triggered nothing: %s", ", ".join(f"{n} {why}" for why, n in new.items() if n)
         )
     return refused
-
-
-def _gateway(config: BrokerConfig) -> OrderGateway:
-    return registry.adapter(config.broker).gateway(config, DatabaseTokens(config.broker))
 
 
 def _limits(broker: str) -> OrderLimits:

@@ -49,6 +49,15 @@ def ask() -> int:
         return int(cursor.fetchone()[0])
 
 
+async def test_threads_that_wait_for_it_share_its_connection(postgres: PrivatePostgres) -> None:
+    with default_database(postgres.create("shared")):
+        async with thread() as database:
+            asking = [asyncio.to_thread(database.call, ask) for _ in range(8)]
+            assert len(set(await asyncio.gather(*asking))) == 1
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.to_thread(database.call, lambda: 1 // 0)
+
+
 async def test_a_connection_that_was_cut_is_replaced_at_the_next_unit(postgres: PrivatePostgres) -> None:
     with default_database(postgres.create("cut")):
         async with thread() as database:
