@@ -96,6 +96,7 @@ async def test_its_pages_work_in_a_browser(user: User, web: Web) -> None:
 
 async def _is_sound(page: Any) -> None:
     """Nothing scrolls sideways, and nothing keeps anybody from using it."""
+    await page.wait_for_load_state()  # a click waits for the next page's beginning only
     assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     found = await Axe().run(page)
     serious = [rule for rule in found.response["violations"] if rule["impact"] in ("serious", "critical")]

@@ -106,6 +106,7 @@ async def test_every_page_is_readable_and_keeps_the_policy(armed: Strategy, web:
 
 async def assert_well(guest: Visitor, width: int, where: str) -> None:
     """Nothing sticks out, the console is silent, and axe finds nothing serious."""
+    await guest.page.wait_for_load_state()
     assert await guest.page.evaluate("document.documentElement.scrollWidth") <= width, where
     assert guest.complaints == [], where
     assert await serious(guest.page) == [], where
