@@ -144,9 +144,18 @@ class PageBroadcast:
                 await self._layer.group_send(user_group(user_id), message)
         except ERRORS as exc:
             self._outage.failed(exc)
+            _heed_cancellation()
             return False
         self._outage.worked()
+        _heed_cancellation()
         return True
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)
+
+
+def _heed_cancellation() -> None:
+    """Raise the cancellation that a client of Redis has swallowed: it is asked for once, and waited for."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -67,6 +67,8 @@ logger = logging.getLogger(__name__)
 REPORT_S = 1.0
 WRITE_EVERY = 2
 """Reports between two writes of rows that only grew older."""
+CANCEL_AGAIN_S = 1.0
+"""How long a task that was cancelled has to end before it is cancelled again."""
 CALENDAR_S = 60.0
 REVIEW_S = 60.0
 RESTART_S = 1.0
@@ -404,6 +406,9 @@ def _limits(broker: str) -> OrderLimits:
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
+    """End tasks, and wait for it; where a library swallows a cancellation, it is told again."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)

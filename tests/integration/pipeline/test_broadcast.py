@@ -242,3 +242,26 @@ class TestPublications:
         with valkey.client() as client:
             assert client.info("commandstats")["cmdstat_publish"]["calls"] == 1000
         await publisher.close()
+
+
+class Swallowing:
+    """A channel layer whose client takes a cancellation for the end of its work."""
+
+    def __init__(self) -> None:
+        self.is_asked = asyncio.Event()
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        self.is_asked.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+async def test_a_cancellation_that_the_layer_swallows_ends_it_all_the_same() -> None:
+    layer = Swallowing()
+    pages = PageBroadcast("worker", layer=layer)
+    running = asyncio.create_task(pages.run())
+    pages.send(1, "exit", {})
+    await asyncio.wait_for(layer.is_asked.wait(), 20)
+    running.cancel()
+    await asyncio.wait([running], timeout=20)
+    assert running.cancelled()
