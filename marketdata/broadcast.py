@@ -144,10 +144,10 @@ class PageBroadcast:
                 await self._layer.group_send(user_group(user_id), message)
         except ERRORS as exc:
             self._outage.failed(exc)
-            _heed_cancellation()
             return False
+        finally:
+            _heed_cancellation()
         self._outage.worked()
-        _heed_cancellation()
         return True
 
     def _now_ms(self) -> int:
