@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from marketdata.domain.gate import TICK_MAX_AGE
-from marketdata.domain.sessions import Calendar, Phase
+from marketdata.domain.sessions import Calendar, Phase, next_midnight
 
 HALT_S = 60.0
 """Without one new time on any instrument of an exchange for so long, it may have halted."""
@@ -84,8 +84,7 @@ class ExchangeWatch:
             news += [Kind.RESUMED] if phase is Phase.OPEN else []
         elif not known.is_halted and is_alive and phase is Phase.OPEN and age_s > HALT_S:
             lively = sum(times[-1] - time <= HALT_S for time in times)
-            began_today = calendar.phase(exchange, times[-1])[0] is Phase.OPEN and now - times[-1] < 12 * 3600
-            known.is_halted = lively >= LIVELY and began_today
+            known.is_halted = lively >= LIVELY and _is_of_this_session(exchange, times[-1], now, calendar)
             news += [Kind.HALTED] if known.is_halted else []
         if self._is_odd(known, exchange, age_s, now, calendar):
             known.told_until = until if until != float("inf") else now + HALT_S
@@ -100,3 +99,8 @@ class ExchangeWatch:
             return False
         known.odd_since = now if known.odd_since is None else known.odd_since
         return now - known.odd_since >= STEADY_S and now >= known.told_until
+
+
+def _is_of_this_session(exchange: str, time: int, now: float, calendar: Calendar) -> bool:
+    """Tell whether an exchange has begun: commodities rest for nine hours only, and open with last night's times."""
+    return next_midnight(time) == next_midnight(now) and calendar.phase(exchange, time)[0] is Phase.OPEN

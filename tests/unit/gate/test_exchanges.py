@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import date, datetime, time
 
+import pytest
+
 from marketdata.domain.exchanges import ExchangeWatch, Kind
 from marketdata.domain.gate import Gate
 from marketdata.domain.orders import Quote
@@ -15,8 +17,9 @@ from tests.support.ticking import MONDAY
 class Room:
     """An exchange whose instruments tell times, looked at each second."""
 
-    def __init__(self, now: float = MONDAY, calendar: Calendar | None = None) -> None:
+    def __init__(self, now: float = MONDAY, calendar: Calendar | None = None, exchange: str = "NSE") -> None:
         self.watch, self.calendar, self.now = ExchangeWatch(), calendar or Calendar(), now
+        self.exchange = exchange
         self.times = [int(now)] * 5
         self.told: list[Kind] = []
 
@@ -26,7 +29,7 @@ class Room:
             self.now += 1
             if moving:
                 self.times = [int(self.now)] * len(self.times)
-            news = self.watch.look({"NSE": self.times}, self.now, self.calendar, is_alive=is_alive)
+            news = self.watch.look({self.exchange: self.times}, self.now, self.calendar, is_alive=is_alive)
             told += [one.kind for one in news]
         return told
 
@@ -56,6 +59,15 @@ def test_the_close_is_no_halt_and_ends_one():
     room = Room(datetime(2026, 11, 23, 15, 25, tzinfo=IST).timestamp())
     assert room.run(600, moving=False) == [Kind.HALTED]
     assert room.watch.halted() == frozenset()
+
+
+@pytest.mark.parametrize(("exchange", "calendar"), [("MCX", Calendar()), ("NSE", Calendar(always=True))])
+def test_an_exchange_that_has_not_begun_today_has_not_halted(exchange: str, calendar: Calendar) -> None:
+    room = Room(datetime(2026, 11, 24, 9, 0, tzinfo=IST).timestamp(), calendar, exchange)
+    room.times = [int(datetime(2026, 11, 23, 23, 54, 59, tzinfo=IST).timestamp())] * 5
+    assert room.run(120, moving=False) == []
+    assert room.run(5, moving=True) == []
+    assert room.run(120, moving=False) == [Kind.HALTED]
 
 
 def test_a_closing_session_is_nothing_to_tell_of_and_an_evening_session_is():
