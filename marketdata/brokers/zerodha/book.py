@@ -129,9 +129,12 @@ def _symbol(row: Any) -> str:
 
 
 def _exchange_time(value: Any) -> int | None:
-    # The SDK parses these to datetimes without a zone; they are India's wall clock.
     if value is None or value == "":
         return None
-    if not isinstance(value, datetime):
-        raise BadReply(f"timestamp: expected YYYY-MM-DD HH:MM:SS, got {value!r}")
-    return int(value.replace(tzinfo=_IST).timestamp())
+    try:
+        if len(value) != len("YYYY-MM-DD HH:MM:SS"):
+            raise ValueError
+        at = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise BadReply(f"timestamp: expected YYYY-MM-DD HH:MM:SS, got {value!r}") from None
+    return int(at.replace(tzinfo=_IST).timestamp())  # India's wall clock

@@ -23,9 +23,9 @@ _NOT_THE_API = ("Couldn't parse the JSON", "Unknown Content-Type")
 
 def client(root: str, config: BrokerConfig) -> Any:
     """Return a ``KiteConnect`` for one account, with one pooled session."""
-    from kiteconnect import KiteConnect  # heavy, and it installs a Twisted reactor
+    from marketdata.brokers.zerodha.sdk import Kite  # heavy
 
-    kite = KiteConnect(config.api_key, config.access_token.reveal(), root=root, timeout=(CONNECT_S, READ_S))
+    kite = Kite(config.api_key, config.access_token.reveal(), root=root, timeout=(CONNECT_S, READ_S))
     kite.reqsession.close()
     kite.reqsession = ReadSession(_CONNECTIONS)
     return kite

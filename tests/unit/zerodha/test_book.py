@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -148,11 +147,16 @@ def test_holdings_of_another_shape_are_not_none(reply: Any) -> None:
 
 
 def test_a_quote_is_exact_and_timed_in_india() -> None:
-    row = recorded("quote")["NSE:INFY"] | {"timestamp": datetime(2021, 6, 8, 15, 45, 56)}  # noqa: DTZ001
-    assert book.quote("NSE:INFY", row) == Quote(
+    assert book.quote("NSE:INFY", recorded("quote")["NSE:INFY"]) == Quote(
         "NSE:INFY", 14_129_500_000, 1623147356, 13_955_500_000, 14_217_500_000,
         bid=0, ask=14_129_500_000, lower=12_507_000_000, upper=15_286_000_000, close=13_896_500_000,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("timestamp", [5, "now", "2021-06-08", "2021-06-08 15:45:61", "2021-06-08 15:45:56+05:30"])
+def test_a_quote_of_an_unknown_time_is_none(timestamp: Any) -> None:
+    with pytest.raises(BadReply, match="timestamp"):
+        book.quote("NSE:INFY", recorded("quote")["NSE:INFY"] | {"timestamp": timestamp})
 
 
 def test_an_ohlc_quote_has_no_time() -> None:
