@@ -29,6 +29,7 @@ from strategies.journal import Journal
 from strategies.monitor import StopLossMonitor
 from strategies.opening import Opener
 from strategies.pricenews import PriceNews
+from strategies.readiness import Readiness
 from strategies.records import ExitTask
 from strategies.rescaled import ScaleCheck, suspend_rescaled
 from strategies.spool import Spool
@@ -80,6 +81,7 @@ class ExitEngine:
         self._shop = Workshop(journal, desks, clock, is_trading, database=database, precedence=precedence)
         self._opener = Opener(self._shop, self._begin, self.wake, spool)
         self._watchman = Watchman(self._shop, self._step_once, owned)
+        self._readiness = Readiness(self._shop, owned)
         self.admits: Callable[[Quote], bool] = lambda _: True  # outside the session it is yesterday's price
         self._calendar: Callable[[], Calendar] = lambda: Calendar(always=True)
         self.scales = ScaleCheck()
@@ -110,6 +112,7 @@ class ExitEngine:
         for name, work in (
             ("exit-reconciler", self._reconcile_forever()),
             ("watchman", self._watchman.run()),
+            ("readiness", self._readiness.run()),
         ):
             self._tasks.add(asyncio.create_task(work, name=name))
 

@@ -146,6 +146,23 @@ def open_exits(users: Collection[int] | None = None) -> list[OpenExit]:
     return [OpenExit(*row) for row in rows.order_by("id").values_list("id", "version", "strategy__user")]
 
 
+class ArmedAccount(NamedTuple):
+    """An account with stops that are to be watched, and an exchange they are on."""
+
+    id: int
+    user_id: int
+    exchange: str
+
+
+def armed_accounts(users: Collection[int] | None = None) -> list[ArmedAccount]:
+    """Return each account that has an armed stop, once for every exchange: of these users, or (None) of all."""
+    armed = Strategy.objects.filter(status=Strategy.Status.ACTIVE, **_of_users("user", users))
+    names = armed.exclude(position=Strategy.Position.NONE).values_list(
+        "account", "user", "instrument__exchange"
+    )
+    return [ArmedAccount(*row) for row in names.distinct()]
+
+
 def _of_users(field: str, users: Collection[int] | None) -> dict[str, Collection[int]]:
     return {} if users is None else {f"{field}__in": users}
 
