@@ -7,6 +7,7 @@ import select
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -14,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from marketdata.hanging import HangGuard
+from marketdata.precedence import Precedence
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,13 +52,22 @@ class DatabaseThread:
         name: Of the thread.
         lock_wait_s: How long SQLite waits for another's lock before it raises; None: as it is set.
         hang_s: After this long without an answer the connection to a server is cut, and the unit raises.
+        precedence: Whom units let go first, also between their statements.
 
     """
 
-    def __init__(self, name: str, *, lock_wait_s: float | None = None, hang_s: float = HANG_S) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        lock_wait_s: float | None = None,
+        hang_s: float = HANG_S,
+        precedence: Precedence | None = None,
+    ) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._guard = HangGuard(name, hang_s)
         self._lock_wait_s = lock_wait_s
+        self._precedence = precedence
         self._waiting: object = None  # the connection that was told
 
     async def run(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -76,8 +87,13 @@ class DatabaseThread:
 
     def _guarded(self, unit: Callable[[], T]) -> T:
         database = connections[DEFAULT_DB_ALIAS]
-        with self._guard.watching(database):
+        with self._guard.watching(database), self._deferring(database):
             return db_unit(self._patiently, database, unit)
+
+    def _deferring(self, database: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+        if self._precedence is None:
+            return nullcontext()
+        return database.execute_wrapper(self._precedence.between_statements())
 
     def _patiently(self, database: BaseDatabaseWrapper, unit: Callable[[], T]) -> T:
         if database.vendor != "sqlite":

@@ -14,6 +14,7 @@ from django.db import transaction
 from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.sessions import Calendar
+from marketdata.precedence import Precedence
 from marketdata.reporting import FAILING, LOGIN
 from project.logins_due import KIND as LOGIN_DUE
 from project.logins_due import LoginReminders
@@ -39,13 +40,18 @@ class Lookout:
     """Belongs to one event loop."""
 
     def __init__(
-        self, announcer: Announcer, clock: Clock, calendar: Callable[[], Calendar], owned: Owned
+        self,
+        announcer: Announcer,
+        clock: Clock,
+        calendar: Callable[[], Calendar],
+        owned: Owned,
+        precedence: Precedence | None = None,
     ) -> None:
         self._announcer = announcer
         self._clock = clock
         self._calendar = calendar
         self._owned = owned
-        self._database = DatabaseThread("lookout")
+        self._database = DatabaseThread("lookout", precedence=precedence)
         self._vigil = Vigil()
         self._alerts = LastingAlerts(KIND)
         self._logins = LoginReminders(announcer)

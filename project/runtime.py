@@ -145,8 +145,8 @@ class House:
         self._patient = PatientClock(clock, precedence)
         self._always = settings.MARKET_HOURS == "always"
         self._warned: set[str] = set()  # of the calendar
-        self._database = DatabaseThread("listener-manager")
-        self._reports = DatabaseThread("reports")
+        self._database = DatabaseThread("listener-manager", precedence=precedence)
+        self._reports = DatabaseThread("reports", precedence=precedence)
         self._leases = DatabaseThread("leases")
         self._lookups = DatabaseThread("contract-lookups")
         # Of all accounts: with a connection for each of their threads, a fall of the market would be one too many.
@@ -158,7 +158,7 @@ class House:
         self._charts = DayChart(settings.REDIS_URL, clock)
         self._prices = LtpWriter(clock=clock, also=self._charts.take)
         others = apprise_channels(settings.ALERT_URLS)
-        self._notifier = Notifier(PageChannel(self._pages), others, self._patient)
+        self._notifier = Notifier(PageChannel(self._pages), others, self._patient, precedence)
         feed_pages = FeedPages(self._pages, self._notifier)
         announcer = Announcer(self._pages, self._notifier, self._publisher)
         crew = HouseCrew(self, self._reports, announcer, clock)
@@ -187,7 +187,9 @@ class House:
         self.engine.use_gate(self.processor.gate)
         hooks = Hooks(self.engine, self.processor.gate, self._reporter, clock)
         self._contracts = ContractNews(announcer, clock)
-        self._lookout = Lookout(announcer, self._patient, lambda: self.processor.gate.calendar, at_work)
+        self._lookout = Lookout(
+            announcer, self._patient, lambda: self.processor.gate.calendar, at_work, precedence
+        )
         self._exchanges = Exchanges(self.engine, self.processor.gate, hooks, clock)
         self.manager = ListenerManager(
             self.processor,

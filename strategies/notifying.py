@@ -19,6 +19,7 @@ from django.db import DatabaseError
 from marketdata import crashpoints
 from marketdata.database import DatabaseThread
 from marketdata.domain.clock import Clock
+from marketdata.precedence import Precedence
 from strategies import deliveries
 from strategies.channels import Channel, ChannelError, PageChannel
 from strategies.deliveries import Recipient
@@ -76,12 +77,18 @@ class Pipe:
 class Notifier:
     """Finds what is to be told and tells it. Made on the event loop it runs on."""
 
-    def __init__(self, page: PageChannel, others: Sequence[Channel], clock: Clock) -> None:
+    def __init__(
+        self,
+        page: PageChannel,
+        others: Sequence[Channel],
+        clock: Clock,
+        precedence: Precedence | None = None,
+    ) -> None:
         self._page = page
         self._shared = [Pipe(channel) for channel in (page, *others)]
         self._own: dict[str, tuple[Version, Pipe]] = {}  # by name
         self._clock = clock
-        self._database = DatabaseThread("alerts")
+        self._database = DatabaseThread("alerts", precedence=precedence)
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()

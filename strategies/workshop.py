@@ -75,7 +75,13 @@ class Workshop:
         self._database = database or FairDatabaseThread(
             DatabaseThread("exit-journal", lock_wait_s=LOCK_WAIT_S)
         )
-        self._looking = database or FairDatabaseThread(DatabaseThread("exit-look", lock_wait_s=LOCK_WAIT_S))
+        self._looking = database or FairDatabaseThread(
+            DatabaseThread("exit-look", lock_wait_s=LOCK_WAIT_S, precedence=self.precedence)
+        )
+        # Beside the commit of an intent, which its account's credentials would wait for.
+        self._accounts = database or FairDatabaseThread(
+            DatabaseThread("exit-accounts", lock_wait_s=LOCK_WAIT_S)
+        )
         self._known: dict[int, _Known] = {}
         self._learning: dict[int, asyncio.Task[_Known]] = {}
         self._telling: asyncio.Task[None] | None = None
@@ -217,7 +223,8 @@ class Workshop:
         now, today = self.clock.monotonic(), trading_day(self.clock.time())
         before = self._known.get(account_id)
         known_facts = None if before is None else before.facts
-        facts = await self.db(partial(records.account_facts, account_id, today, known_facts), lane)
+        unit = partial(records.account_facts, account_id, today, known_facts)
+        facts = await self._accounts.run(unit, lane)
         desk = self._desks.desk(facts.config)
         desk.begin_day(today, facts.sent_today)
         known = self._known[account_id] = _Known(desk, now, facts)
@@ -231,6 +238,5 @@ class Workshop:
         if self._telling is not None:
             self._telling.cancel()
         self._desks.close()
-        if self._looking is not self._database:
-            self._looking.close()
-        self._database.close()
+        for thread in {self._accounts, self._looking, self._database}:
+            thread.close()

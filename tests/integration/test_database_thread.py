@@ -14,7 +14,10 @@ import environ
 import pytest
 from django.db import OperationalError, connections
 
+from marketdata import precedence as precedence_module
+from marketdata.clock import SystemClock
 from marketdata.database import DatabaseThread
+from marketdata.precedence import Precedence
 from project.database import configured
 from tests.support.postgres import PrivatePostgres
 from tests.support.stopwatch import within
@@ -56,6 +59,28 @@ async def test_threads_that_wait_for_it_share_its_connection(postgres: PrivatePo
             assert len(set(await asyncio.gather(*asking))) == 1
             with pytest.raises(ZeroDivisionError):
                 await asyncio.to_thread(database.call, lambda: 1 // 0)
+
+
+async def test_a_unit_that_can_wait_lets_an_order_go_first_between_its_statements(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precedence_module, "HELD_UP_S", 60.0)
+    precedence, done = Precedence(SystemClock()), list[str]()
+
+    def unit(name: str) -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT 1")
+        done.append(name)
+
+    async with thread() as others, thread(precedence=precedence) as patient:
+        await patient.run(unit, "before")
+        precedence.begin("order")
+        waiting = asyncio.create_task(patient.run(unit, "patient"))
+        for _ in range(20):
+            await others.run(unit, "other")
+        precedence.end("order")
+        await waiting
+    assert done == ["before", *["other"] * 20, "patient"]
 
 
 async def test_a_connection_that_was_cut_is_replaced_at_the_next_unit(postgres: PrivatePostgres) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from marketdata.precedence import HELD_UP_S, PatientClock, Precedence
+from marketdata.precedence import HELD_UP_S, PatientClock, PatientStatements, Precedence
 from tests.fakes.clock import HandClock
 
 
@@ -73,3 +76,34 @@ async def test_whoever_is_on_its_way_for_long_holds_up_nobody(clock):
     clock.advance(HELD_UP_S)
     await settled()
     assert waiting.done()
+
+
+class Order(threading.Event):
+    """An order that is on its way for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go_first: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.let_go_first.append(timeout or 0.0)
+        return super().wait(timeout)
+
+
+def execute(statements: PatientStatements, *, in_transaction: bool = False) -> Any:
+    context = {"connection": SimpleNamespace(in_atomic_block=in_transaction)}
+    return statements(lambda *told: told[0], "SELECT 1", None, False, context)
+
+
+def test_the_statements_of_a_unit_wait_for_a_quarter_of_a_second_in_all():
+    order = Order()
+    unit = PatientStatements(order)
+    assert [execute(unit) for _ in range(3)] == ["SELECT 1"] * 3
+    assert order.let_go_first[0] == HELD_UP_S
+    assert sum(order.let_go_first[1:]) < HELD_UP_S
+
+
+def test_a_statement_in_a_transaction_waits_for_nobody():
+    order = Order()
+    assert execute(PatientStatements(order), in_transaction=True) == "SELECT 1"
+    assert order.let_go_first == []

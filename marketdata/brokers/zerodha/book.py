@@ -132,9 +132,7 @@ def _exchange_time(value: Any) -> int | None:
     if value is None or value == "":
         return None
     try:
-        if len(value) != len("YYYY-MM-DD HH:MM:SS"):
-            raise ValueError
-        at = datetime.fromisoformat(value)
+        at = datetime.strptime(value, "%Y-%m-%d %H:%M:%S").replace(tzinfo=_IST)  # India's wall clock
     except (TypeError, ValueError):
         raise BadReply(f"timestamp: expected YYYY-MM-DD HH:MM:SS, got {value!r}") from None
-    return int(at.replace(tzinfo=_IST).timestamp())  # India's wall clock
+    return int(at.timestamp())

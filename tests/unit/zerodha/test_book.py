@@ -153,7 +153,9 @@ def test_a_quote_is_exact_and_timed_in_india() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("timestamp", [5, "now", "2021-06-08", "2021-06-08 15:45:61", "2021-06-08 15:45:56+05:30"])
+@pytest.mark.parametrize(
+    "timestamp", [5, "now", "2021-06-08", "2021-06-08 15:45:61", "2021-06-08 15:45:56+05:30"]
+)
 def test_a_quote_of_an_unknown_time_is_none(timestamp: Any) -> None:
     with pytest.raises(BadReply, match="timestamp"):
         book.quote("NSE:INFY", recorded("quote")["NSE:INFY"] | {"timestamp": timestamp})
