@@ -6,7 +6,7 @@ there are twenty. Values go through the models' own fields, answers through Djan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property, partial
@@ -65,7 +65,7 @@ def together(*statements: Bound[Any]) -> list[Any]:
     transaction: those behind it may have been run, and are undone with it.
 
     Raises:
-        django.db.Error: Of the first that failed.
+        django.db.Error: Of the first that failed, unless what an earlier one's reading raises explains it.
 
     """
     answers = _in_one_trip(statements) if database.vendor == "postgresql" else map(_alone, statements)
@@ -79,22 +79,34 @@ def _alone(statement: Bound[Any]) -> Answer:
         return Answer(cursor.rowcount, rows, cursor.lastrowid)
 
 
-def _in_one_trip(statements: Sequence[Bound[Any]]) -> Sequence[Answer]:
+def _in_one_trip(statements: Sequence[Bound[Any]]) -> Iterator[Answer]:
     import psycopg  # not there where SQLite is all that is used
 
     database.close_if_health_check_failed()
     database.ensure_connection()
     database.validate_no_broken_transaction()
     raw: Any = database.connection
+    raw.prepare_threshold = 0  # they are always the same: the server plans each once
     with database.wrap_database_errors:
         cursors = [psycopg.Cursor(raw) for _ in statements]  # Django's own cannot be sent together
+        failure = _sent(raw, cursors, statements)
+        for cursor in cursors:
+            if failure is not None and cursor.pgresult is None:
+                raise failure
+            yield Answer(cursor.rowcount, cursor.fetchall() if cursor.description else (), None)
+
+
+def _sent(raw: Any, cursors: Sequence[Any], statements: Sequence[Bound[Any]]) -> Exception | None:
+    """Send all; return why one failed, where one did: those before it have their answers."""
+    from psycopg import Error
+
+    try:
         with raw.pipeline():
             for cursor, statement in zip(cursors, statements, strict=True):
                 cursor.execute(statement.sql, statement.values)
-        return [
-            Answer(cursor.rowcount, cursor.fetchall() if cursor.description else (), None)
-            for cursor in cursors
-        ]
+    except Error as exc:
+        return exc
+    return None
 
 
 def unflushed() -> Sequence[Bound[None]]:

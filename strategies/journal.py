@@ -168,14 +168,12 @@ class Journal:
         ]
         added = [rows.insert_order(task, order) for before, order in changed if before is None]
         news = [self._order_news(task, order) for before, order in changed if _is_news(before, order)]
-        if added:  # only where there is room
-            # A plan that is lost with the machine was never sent; its permit puts it on the disk. What else the
-            # broker's book adds lasts from now on.
-            is_plan = all(order.state is OrderState.PLANNED for before, order in changed if before is None)
-            together(*(unflushed() if is_plan else ()), *conditions)
-            together(*added, *news)
-        else:
-            together(*conditions, *news)
+        # A plan that is lost with the machine was never sent; its permit puts it on the disk. What else the
+        # broker's book adds lasts from now on.
+        is_plan = added and all(
+            order.state is OrderState.PLANNED for before, order in changed if before is None
+        )
+        together(*(unflushed() if is_plan else ()), *conditions, *added, *news)
         return replace(new, version=old.version + 1)
 
     def _permission(self, task: ExitTask, changed: Sequence[Change]) -> list[Bound[None]]:

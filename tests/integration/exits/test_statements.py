@@ -73,6 +73,17 @@ def test_an_update_changes_what_is_as_it_is_said_to_be(exit_):
     assert (exit_.version, exit_.concern, exit_.updated_at) == (1, "it is %s", NOW)
 
 
+def test_a_refusal_explains_why_a_later_statement_failed(exit_):
+    lost = RuntimeError("somebody was quicker")
+    refused = Update(Exit, change=["concern"], where=["id"])("nobody", -1).or_fail(lost)
+    twice = [Insert(ExitOrder)(order(exit_, "TG1")) for _ in range(2)]
+    with pytest.raises(RuntimeError, match="quicker"), transaction.atomic():
+        together(refused, *twice)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        together(*twice, refused)
+    assert not ExitOrder.objects.exists()
+
+
 def test_of_what_goes_together_all_is_undone_when_one_fails(exit_):
     step = Update(Exit, change=["concern"], where=["id"])
     lost = RuntimeError("somebody was quicker")
