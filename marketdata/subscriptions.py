@@ -46,7 +46,7 @@ class SubscriptionManager:
 
     def on_strategy_stopped(self, strategy_id: int) -> bool:
         """Let go of what the strategy held; True when an instrument has no holder left by it."""
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             held = list(Subscription.objects.filter(holder=strategy_holder(strategy_id)))
             emptied = [self.release(row.holder, row.account_id, row.instrument_id) for row in held]
             return any(emptied)
@@ -64,7 +64,7 @@ class SubscriptionManager:
 
     def release(self, holder: str, account_id: int, instrument_id: int) -> bool:
         """Remove ``holder``; True when it was there and nobody is left."""
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             rows = self._held(account_id, instrument_id)
             removed, _ = rows.filter(holder=holder).delete()
             if removed:

@@ -72,7 +72,10 @@ _BEGUN = Select(lambda pk: Strategy.objects.filter(pk=pk).values_list(*_OF_STRAT
 _SWITCHED = Objects(Strategy, _SWITCHES)
 _ALLOWED = Select(lambda pk: Strategy.objects.filter(pk=pk).values_list(*_SWITCHES), pk=-1)
 _OF_DAY = Select(_orders_of_day, account=-1, day=date.min)
-_HELD = Select(lambda pk: BrokerAccount.objects.select_for_update().filter(pk=pk).values_list("pk"), pk=-1)
+# Its key stays: who only refers to the account does not wait.
+_HELD = Select(
+    lambda pk: BrokerAccount.objects.select_for_update(no_key=True).filter(pk=pk).values_list("pk"), pk=-1
+)
 _MAY_MATTER = Select(
     lambda account, day, since: _orders_of_day(account, day).filter(
         ~Q(state__in=FINAL_ORDERS) | Q(filled_quantity__gt=0, updated_at__gte=since)

@@ -175,9 +175,10 @@ class ExitWorker:
                 record = await self._shop.until_committed(unit, task.user_id, what)
             elif isinstance(_to_do(commands), OpenWire | SendOrder):  # a plan must not get old in a queue
                 record = await self._shop.urgent_db(unit)
+            elif isinstance(_to_do(commands), End):  # nobody waits for it
+                await self._shop.precedence.wait(self)
+                record = await self._shop.ending_db(unit, self._lane)
             else:
-                if isinstance(_to_do(commands), End):  # nobody waits for it
-                    await self._shop.precedence.wait(self)
                 record = await self._shop.db(unit, self._lane)
             self._task = replace(task, record=record)
         self._memory = after.memory

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from django.db import connection
+
 from marketdata.database import DatabaseThread, FairDatabaseThread
 from marketdata.domain.clock import Clock
 from marketdata.domain.leasing import NotOwner
@@ -78,6 +80,10 @@ class Workshop:
         self._looking = database or FairDatabaseThread(
             DatabaseThread("exit-look", lock_wait_s=LOCK_WAIT_S, precedence=self.precedence)
         )
+        # Beside what begins is written what has ended, where there may be two writers: it is told of at length.
+        self._ending = self._database
+        if database is None and connection.vendor != "sqlite":
+            self._ending = FairDatabaseThread(DatabaseThread("exit-endings", lock_wait_s=LOCK_WAIT_S))
         # Beside the commit of an intent, which its account's credentials would wait for.
         self._accounts = database or FairDatabaseThread(
             DatabaseThread("exit-accounts", lock_wait_s=LOCK_WAIT_S)
@@ -101,6 +107,13 @@ class Workshop:
     async def urgent_db(self, unit: Callable[[], T]) -> T:
         """Run a unit before everybody else's: an exit that begins."""
         return await self.db(unit, FairDatabaseThread.URGENT)
+
+    async def ending_db(self, unit: Callable[[], T], lane: object) -> T:
+        """Run the unit that ends an exit."""
+        try:
+            return await self._ending.run(unit, lane)
+        finally:
+            self._tell_soon()
 
     async def look_db(self, unit: Callable[[], T]) -> T:
         """Run a unit that reads much, and that no exit waits for, on a thread and a connection of its own."""
@@ -238,5 +251,5 @@ class Workshop:
         if self._telling is not None:
             self._telling.cancel()
         self._desks.close()
-        for thread in {self._accounts, self._looking, self._database}:
+        for thread in {self._accounts, self._looking, self._ending, self._database}:
             thread.close()

@@ -7,7 +7,7 @@ from typing import Any
 from kiteconnect import KiteConnect
 
 
-class Kite(KiteConnect):  # type: ignore[misc] - the SDK has no types
+class Kite(KiteConnect):  # type: ignore[misc]
     """``KiteConnect`` that leaves times as the broker wrote them.
 
     Its general parser takes 0.1 ms for each, three times for every order of the day, and nothing
