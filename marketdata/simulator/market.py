@@ -11,6 +11,7 @@ from aiohttp import web
 
 from marketdata.domain.clock import Clock
 from marketdata.simulator.accounts import Account
+from marketdata.simulator.arrivals import Arrivals
 from marketdata.simulator.exchange import Exchange, Print
 from marketdata.simulator.faults import Fault, Faults
 from marketdata.simulator.limits import ORDER_OPERATIONS, REMEMBERED, Limiter, Rate, Traffic, Visit
@@ -64,6 +65,7 @@ class Market:
         traffic: Order requests by client id; those of nobody's token stand under "".
         visits: Requests of any kind that were answered, by client id as above.
         shown: What reads answer.
+        arrivals: When the requests came that have no answer yet.
         counters: What happened so far, by name.
         variants: How the surfaces behave where a broker is known to behave in several ways;
             each surface names its own, ``broker.what``, with the usual value.
@@ -82,11 +84,13 @@ class Market:
     traffic: dict[str, Traffic] = field(default_factory=dict)
     visits: dict[str, deque[Visit]] = field(default_factory=dict)
     shown: Shown = field(init=False)
+    arrivals: Arrivals = field(init=False)
     counters: Counter[str] = field(default_factory=Counter)
     variants: dict[str, str | int | bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.exchange.observe(self)
+        self.arrivals = Arrivals(self.clock)
         self.shown = Shown(self.exchange, self.faults, self.clock)
 
     def arm(self, name: str, **options: Any) -> Fault:
@@ -104,7 +108,7 @@ class Market:
             self.traffic.setdefault(client_id, Traffic()).receive(operation, self.clock)
 
     def answered(self, account: Account | None, operation: str, began: float) -> None:
-        """Note that a request which came at UNIX time ``began`` has its answer."""
+        """Note that the answer to a request which came at UNIX time ``began`` has left."""
         visits = self.visits.setdefault(account.client_id if account else "", deque(maxlen=REMEMBERED))
         visits.append(Visit(operation, began, self.clock.time()))
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from marketdata.domain.clock import Clock
 from marketdata.simulator import accounts as accounts_module
 from marketdata.simulator import control
+from marketdata.simulator.arrivals import Noting
 from marketdata.simulator.exchange import IST, Exchange
 from marketdata.simulator.faults import Faults
 from marketdata.simulator.market import Market, Surface
@@ -135,7 +136,7 @@ async def _listen(market: Market, site: Site, runner: web.AppRunner, stack: Asyn
             return _Refusal()
         if runner.server is None:
             raise RuntimeError("the runner was not set up")
-        return runner.server()
+        return Noting(runner.server(), market.arrivals)
 
     server = await asyncio.get_running_loop().create_server(protocol, site.host, site.port)
     stack.callback(server.close)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +16,27 @@ from marketdata.simulator.control import SimulatorControl
 from tests.integration.simulator.conftest import INFY
 from tests.support.simulator import RunningSimulator
 from tests.support.simulator_kite import mock, order, row, settled
+
+
+def test_a_visit_lasts_from_the_first_byte_of_the_request_to_the_last_of_the_answer(
+    running: RunningSimulator, account: dict[str, str], control: SimulatorControl
+) -> None:
+    place = urlsplit(running.api_root)
+    token = f"token {account['api_key']}:{account['access_token']}"
+    control.fault("latency", account=account["client_id"], operation="orders", delay_s=0.05)
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=5) as connection:
+        for _ in range(2):  # on a kept connection each request has its own
+            began = time.time()
+            connection.sendall(b"GET /orders HTTP/1.1\r\n")
+            control.visits(account["client_id"])
+            begun = time.time()
+            connection.sendall(f"Host: here\r\nAuthorization: {token}\r\n\r\n".encode())
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            visit = control.visits(account["client_id"])[-1]
+            assert began <= visit["at"] <= begun <= visit["until"]
+    first, second = control.visits(account["client_id"])
+    assert first["until"] - first["at"] >= 0.05
+    assert second["operation"] == "orders"
 
 
 # --- Session ----------------------------------------------------------------------------

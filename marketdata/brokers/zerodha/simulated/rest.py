@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -66,15 +67,17 @@ class KiteApi:
 
     def _server(self, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def serve(request: web.Request) -> web.StreamResponse:
-            began = self._market.clock.time()
-            try:
-                return await self._answer(endpoint, await self._call(endpoint, request))
-            except KiteError as exc:
-                return exc.response()
-            finally:
-                self._market.answered(caller(request, self._market), endpoint.operation, began)
+            account = caller(request, self._market)
+            noted = partial(self._market.answered, account, endpoint.operation)
+            return await self._market.arrivals.answer(request, self._response(endpoint, request), noted)
 
         return serve
+
+    async def _response(self, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._answer(endpoint, await self._call(endpoint, request))
+        except KiteError as exc:
+            return exc.response()
 
     async def _call(self, endpoint: Endpoint, request: web.Request) -> Call:
         account = caller(request, self._market)
