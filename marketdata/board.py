@@ -18,7 +18,7 @@ import numpy as np
 from marketdata.columns import NO_TIME, ColumnReader, Columns, Flags, Floats, Indices, Ints, Slots
 from marketdata.domain.gate import FUTURE_TOLERANCE, TICK_MAX_AGE, Accepted
 from marketdata.domain.ticks import Tick
-from marketdata.edges import Edges, key_of
+from marketdata.edges import Edges, key_of, loud_ones, quiet_ones
 from marketdata.subscribed import WireToken
 
 KEPT = 16
@@ -217,15 +217,16 @@ class Board:
         if few is None:
             return None
         found = self._edges.find(few.marks)
-        places = found.tolist()
-        numbers = [at for at, place in enumerate(places) if not place & 1]
+        numbers = loud_ones(found)
         loud = {self._slot_by_key.get(key_of(few.marks.item(at)), self._slots.unknown) for at in numbers}
         if few.times and not self._are_timely(few.times, now):
-            loud |= self._untimely_slots(places, few.times, now)
-        if any(2 * slot + 1 in places for slot in loud):
-            # An instrument with one loud packet has all its packets judged one by one, in their order.
-            numbers = [at for at, place in enumerate(places) if not place & 1 or place >> 1 in loud]
-        is_moved = bool(loud) and self._tell(frame, numbers, loud - {self._slots.unknown}, tell)
+            loud |= self._untimely_slots(found.tolist(), few.times, now)
+        if not loud:
+            return _Few(found >> 1, numbers, is_moved=False)
+        # An instrument with one loud packet has all its packets judged one by one, in their order.
+        numbers = sorted(numbers + quiet_ones(found, loud))
+        packets = self._reader.pick(frame, numbers, few.bounds)
+        is_moved = self._tell(packets, loud - {self._slots.unknown}, tell)
         return _Few(found >> 1, numbers, is_moved)
 
     def _untimely_slots(self, places: Sequence[int], times: Sequence[int], now: float) -> set[int]:
@@ -254,7 +255,8 @@ class Board:
         while is_moved and (loud := self._loud(columns, slots, now)) is not None:
             told = set(slots[loud].tolist()) - {self._slots.unknown}
             # What is decided may move a bound: then the others are judged anew.
-            is_moved = self._tell(frame, columns.numbers[loud].tolist(), told, tell)
+            packets = self._reader.pick(frame, columns.numbers[loud].tolist())
+            is_moved = self._tell(packets, told, tell)
             columns, slots = columns.only(~loud), slots[~loud]
         return columns, slots
 
@@ -285,15 +287,13 @@ class Board:
             late[order[1:]] |= (ordered[1:] == ordered[:-1]) & (in_order[1:] < in_order[:-1])
         return late
 
-    def _tell(
-        self, frame: bytes, numbers: Sequence[int], slots: Collection[int], tell: Callable[[bytes], object]
-    ) -> bool:
-        """Tell packets of a frame, all there are of these instruments; return whether that has moved others' bounds."""
+    def _tell(self, packets: bytes, slots: Collection[int], tell: Callable[[bytes], object]) -> bool:
+        """Tell packets, all there are of these instruments in a frame; return whether that has moved others' bounds."""
         changes, opened = self._changes, self._opened.intersection(slots)
         self._opened -= opened
         try:
             unshown = [tick for slot in opened for tick in self._settle(slot)]
-            tell(self._reader.pick(frame, numbers))
+            tell(packets)
             if unshown:
                 self._house.show_behind(unshown)
             for slot in slots:

@@ -59,11 +59,13 @@ class Few(NamedTuple):
     Attributes:
         marks: Key and price of each, see ``edges.mark``.
         times: As those of ``Columns``; empty: none has one.
+        bounds: Where in the frame each packet begins, and where the last one ends.
 
     """
 
     marks: Keys
     times: Sequence[int]
+    bounds: Sequence[int]
 
 
 class ColumnReader(Protocol):
@@ -85,8 +87,8 @@ class ColumnReader(Protocol):
         """Return the packets of a frame that ``read`` takes, if they are up to ``FEW`` and have marks."""
         ...
 
-    def pick(self, frame: bytes, numbers: Sequence[int]) -> bytes:
-        """Return a frame of only these packets of one that ``read`` takes."""
+    def pick(self, frame: bytes, numbers: Sequence[int], bounds: Sequence[int] | None = None) -> bytes:
+        """Return a frame of only these packets of one that ``read`` takes; ``bounds`` as ``few`` has told them."""
         ...
 
     def bounds(self, token: WireToken, low: int, high: int) -> tuple[float, float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
+from itertools import compress, count
 
 import numpy as np
 
@@ -11,6 +13,9 @@ from marketdata.columns import Indices, Keys
 _PRICE_BITS = 32
 _HIGHEST = (1 << _PRICE_BITS) - 2
 """What comes after it is still a price."""
+_SIZE = np.dtype(np.intp).itemsize
+_LOW_BYTE = 0 if sys.byteorder == "little" else _SIZE - 1
+_IS_EVEN = bytes(1 - low % 2 for low in range(256))
 
 
 class Edges:
@@ -34,6 +39,19 @@ class Edges:
         """Return twice the slot and one for each mark that is quiet, an even number for each other."""
         found: Indices = self._line.searchsorted(marks, "right")
         return found
+
+
+def loud_ones(found: Indices) -> list[int]:
+    """Return the numbers of the marks that are not quiet; ``found`` is what ``find`` has returned of all."""
+    # The low bytes tell, without a number being made of each place.
+    return list(compress(count(), found.tobytes()[_LOW_BYTE::_SIZE].translate(_IS_EVEN)))
+
+
+def quiet_ones(found: Indices, slots: Collection[int]) -> list[int]:
+    """Return the numbers of the quiet marks of these slots; mostly there are none, and the bytes tell as much."""
+    places = found.tobytes()
+    wanted = [place for slot in slots if (place := 2 * slot + 1).to_bytes(_SIZE, sys.byteorder) in places]
+    return [at for at, place in enumerate(found.tolist()) if place in wanted] if wanted else []
 
 
 def mark(key: int, price: int) -> int:

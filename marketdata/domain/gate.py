@@ -296,11 +296,11 @@ class Gate:
         known = self._known.get(feed, {}).get(tick.symbol)
         if known is None:
             return {}
-        age_s = None if tick.exchange_time is None else round(tick.received_at - tick.exchange_time, 3)
+        age_s = None if tick.exchange_time is None else _to_ms(tick.received_at - tick.exchange_time)
         overtaken = tick.exchange_time is not None and tick.exchange_time < (known.newest or 0)
         return {
             "decision": (LATE if overtaken else ACCEPTED).reason,
-            "phase": known.phase.value,
+            "phase": known.phase,
             "age_s": age_s,
         }
 
@@ -350,3 +350,8 @@ class Gate:
         for of_feed in self._known.values():
             if (known := of_feed.get(symbol)) is not None:
                 known.until = float("-inf")
+
+
+def _to_ms(seconds: float) -> float:
+    """Cut off what is below a millisecond: a decision waits for this, and rounding takes longer."""
+    return int(seconds * 1000) / 1000

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from marketdata.domain.prices import to_rupees
 from strategies.domain.stops import Stop
 
 
-@dataclass(frozen=True, slots=True)
-class Breach:
+class Breach(NamedTuple):
     """A stop that was touched, with the proof. Prices in units, times in UNIX seconds.
 
     Attributes:
@@ -29,7 +29,7 @@ class Breach:
     exchange_time: int | None
     source: str
     decided_at: float
-    judged: Mapping[str, Any] = field(default_factory=dict)
+    judged: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def loss_rate(self) -> int:

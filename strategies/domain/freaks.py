@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from statistics import median_low
 
 from marketdata.domain.instruments import is_option
 from marketdata.domain.ticks import Tick
@@ -34,7 +33,7 @@ def band_percent(symbol: str) -> int:
 
 
 def reference(before: Sequence[Tick], at: float, quoted: int | None) -> int | None:
-    """Return the price to compare a print with (units); None when nothing is known.
+    """Return the price to compare a print with (units): the median, the lower of two; None when nothing is known.
 
     Args:
         before: The latest actionable ticks, oldest first, without the print itself.
@@ -44,8 +43,8 @@ def reference(before: Sequence[Tick], at: float, quoted: int | None) -> int | No
     """
     if not before:
         return quoted
-    recent = [tick.price for tick in before if at - tick.received_at <= WINDOW_S]
-    return median_low(recent) if recent else before[-1].price
+    recent = sorted([tick.price for tick in before if at - tick.received_at <= WINDOW_S])
+    return recent[(len(recent) - 1) // 2] if recent else before[-1].price
 
 
 def is_freak(price: int, compared: int | None, percent: int) -> bool:

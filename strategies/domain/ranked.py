@@ -85,22 +85,27 @@ class Ranked:
         found.reverse()
         return found
 
-    def drop_below(self, bound: int) -> None:
-        """Take out the stops below ``bound``."""
-        run = bisect_left(self._lasts, (bound, _FIRST))
-        del self._bounds[:run], self._stops[:run], self._lasts[:run]
-        if self._lasts:
-            place = bisect_left(self._bounds[0], bound)
-            del self._bounds[0][:place], self._stops[0][:place]
+    def pop_below(self, bound: int) -> list[Stop]:
+        """Take out the stops below ``bound``; return them, lowest first."""
+        found: list[Stop] = []
+        while self._lasts and self._bounds[0][0] < bound:
+            bounds, stops = self._bounds[0], self._stops[0]
+            place = bisect_left(bounds, bound)
+            found += stops[:place]
+            del bounds[:place], stops[:place]
+            self._close(0)
+        return found
 
-    def drop_at_least(self, bound: int) -> None:
-        """Take out the stops at ``bound`` and above."""
-        run = bisect_left(self._lasts, (bound, _FIRST))
-        if run < len(self._lasts):
-            place = bisect_left(self._bounds[run], bound)
-            del self._bounds[run + 1 :], self._stops[run + 1 :], self._lasts[run + 1 :]
-            del self._bounds[run][place:], self._stops[run][place:]
-            self._close(run)
+    def pop_at_least(self, bound: int) -> list[Stop]:
+        """Take out the stops at ``bound`` and above; return them, highest first."""
+        found: list[Stop] = []
+        while self._lasts and self._lasts[-1][0] >= bound:
+            bounds, stops = self._bounds[-1], self._stops[-1]
+            place = bisect_left(bounds, bound)
+            found += reversed(stops[place:])
+            del bounds[place:], stops[place:]
+            self._close(-1)
+        return found
 
     def _append(self, bound: int, stop: Stop) -> None:
         """Put in a stop that comes after all others."""

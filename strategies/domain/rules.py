@@ -24,9 +24,8 @@ Memory: TypeAlias = int | tuple["Memory", ...] | None
 """What a rule remembers: plain data that can be stored. None: nothing yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a rule says of one price.
+class Judgement(NamedTuple):
+    """What a rule says of one price; a tuple, because one is made between a price and its decision.
 
     Attributes:
         memory: What the rule remembers from now on.

@@ -74,15 +74,11 @@ class StopBook:
 
         They are to be judged; what is not hit is armed again.
         """
-        falling = self._floors.at_least(price) if price <= self.floor else []
-        rising = self._ceilings.below(price + 1) if price >= self.ceiling else []
+        falling = self._floors.pop_at_least(price) if price <= self.floor else []
+        rising = self._ceilings.pop_below(price + 1) if price >= self.ceiling else []
         taken = self._armed_of(falling + rising)
         for stop in taken:
             del self._armed[stop.strategy_id]
-        if falling:
-            self._floors.drop_at_least(price)
-        if rising:
-            self._ceilings.drop_below(price + 1)
         if self._ceilings:  # most books have one side only
             for stop in falling:
                 self._ceilings.remove(stop.bounds.ceiling, stop)

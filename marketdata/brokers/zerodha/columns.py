@@ -58,16 +58,18 @@ class KiteColumns:
             return None
         if (length := _one_length(frame, count)) is None:
             bounds = _walk(frame, count)
-            return _few(frame, bounds[:-1]) if len(bounds) > count else None
+            return _few(frame, bounds) if len(bounds) > count else None
         marks = np.ndarray((count,), _MARKS, frame, 2 * _HEAD, (_HEAD + length,))
-        return Few(marks, _times(frame, count, length) if length in _TIME_AT else ())
+        times = _times(frame, count, length) if length in _TIME_AT else ()
+        return Few(marks, times, _evenly(frame, length))
 
-    def pick(self, frame: bytes, numbers: Sequence[int]) -> bytes:
-        count = _count(frame)
-        length = _one_length(frame, count)
-        bounds = _walk(frame, count) if length is None else range(_HEAD, len(frame) + 1, _HEAD + length)
+    def pick(self, frame: bytes, numbers: Sequence[int], bounds: Sequence[int] | None = None) -> bytes:
+        if bounds is None:
+            count = _count(frame)
+            length = _one_length(frame, count)
+            bounds = _walk(frame, count) if length is None else _evenly(frame, length)
         return len(numbers).to_bytes(_HEAD, "big") + b"".join(
-            frame[bounds[number] : bounds[number + 1]] for number in numbers
+            [frame[bounds[number] : bounds[number + 1]] for number in numbers]
         )
 
     def bounds(self, token: int, low: int, high: int) -> tuple[int, int]:
@@ -79,16 +81,23 @@ class KiteColumns:
 
 
 def _count(frame: bytes) -> int:
-    return int.from_bytes(frame[:_HEAD], "big")
+    return frame[0] << 8 | frame[1] if len(frame) > _HEAD else 0
 
 
 def _one_length(frame: bytes, count: int) -> int | None:
     """Return the length of all packets; None: they differ, or are odd."""
-    length = int.from_bytes(frame[_HEAD : 2 * _HEAD], "big")
+    if len(frame) < 2 * _HEAD:
+        return None
+    length = frame[_HEAD] << 8 | frame[_HEAD + 1]
     each = _HEAD + length
     if length not in LENGTHS or len(frame) != _HEAD + count * each:
         return None
     return length if _is_everywhere(frame, _HEAD, _HEAD, each) else None
+
+
+def _evenly(frame: bytes, length: int) -> Sequence[int]:
+    """Return where packets of this length begin, with it, and where the last ends."""
+    return range(_HEAD, len(frame) + 1, _HEAD + length)
 
 
 def _is_everywhere(frame: bytes, at: int, size: int, each: int) -> bool:
@@ -120,10 +129,11 @@ def _times(frame: bytes, count: int, length: int) -> Sequence[int]:
     return times
 
 
-def _few(frame: bytes, starts: Sequence[int]) -> Few:
-    """Read the packets that begin there, with their lengths."""
+def _few(frame: bytes, bounds: Sequence[int]) -> Few:
+    """Read the packets that are there, with their lengths."""
+    starts = bounds[:-1]
     marks = [_MARK.unpack_from(frame, at + _HEAD)[0] for at in starts]
-    return Few(np.array(marks, np.uint64), [_time(frame, at) for at in starts])
+    return Few(np.array(marks, np.uint64), [_time(frame, at) for at in starts], bounds)
 
 
 def _time(frame: bytes, start: int) -> int:

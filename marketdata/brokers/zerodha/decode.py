@@ -107,4 +107,4 @@ def _packet(
         _, _, time = _INDEX_FULL.unpack_from(frame, start)
         return Tick(symbol, price * scale, received_at, time or None)
     _, _, time, bid, ask = _FULL.unpack_from(frame, start)
-    return Tick(symbol, price * scale, received_at, time or None, bid=bid * scale, ask=ask * scale)
+    return Tick(symbol, price * scale, received_at, time or None, False, bid * scale, ask * scale)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from marketdata.brokers.zerodha.columns import KiteColumns
 from marketdata.brokers.zerodha.decode import decode
 from marketdata.columns import NO_TIME
-from marketdata.edges import Edges, key_of, mark
+from marketdata.edges import Edges, key_of, loud_ones, mark, quiet_ones
 from tests.benchmarks import frames
 
 WORDS = st.integers(0, (1 << 32) - 1)
@@ -38,6 +38,15 @@ def test_a_mark_is_found_between_its_own_bounds_only(
             assert key_of(mark(key, price)) == key
 
 
+@given(st.lists(st.integers(0, 1 << 20), max_size=40), st.sets(st.integers(0, 1 << 19), max_size=3))
+def test_bytes_tell_which_marks_are_loud_and_which_are_of_a_slot(places: list[int], slots: set[int]) -> None:
+    slots |= {place >> 1 for place in places[:2]}
+    found = np.array(places, np.intp)
+    assert loud_ones(found) == [at for at, place in enumerate(places) if not place & 1]
+    quiet = [at for at, place in enumerate(places) if place & 1 and place >> 1 in slots]
+    assert quiet_ones(found, slots) == quiet
+
+
 @pytest.mark.parametrize("brief", [0, 13, 40], ids=["full", "mixed", "brief"])
 def test_small_frames_are_read_as_large_ones_are(brief: int) -> None:
     universe, reader, rng = frames.Universe.of(40), KiteColumns(), random.Random(3)
@@ -51,6 +60,7 @@ def test_small_frames_are_read_as_large_ones_are(brief: int) -> None:
     assert list(few.times or [NO_TIME] * 40) == (
         [NO_TIME] * 40 if columns.times is None else columns.times.tolist()
     )
+    assert reader.pick(frame, [2, 3, 39], few.bounds) == reader.pick(frame, [2, 3, 39])
     symbols = dict(zip(tokens, universe.symbols, strict=True))
     all_of_them = decode(frame, received_at=1.0, symbols=symbols).ticks
     picked = decode(reader.pick(frame, [2, 3, 39]), received_at=1.0, symbols=symbols).ticks

@@ -41,10 +41,10 @@ def test_runs_agree_with_a_sorted_list(monkeypatch, levels):
             assert some.below(cut) == [stop for *_, stop in under]
             assert some.at_least(cut) == [stop for *_, stop in reversed(over)]
             if len(under) < len(over):
-                some.drop_below(cut)
+                assert some.pop_below(cut) == [stop for *_, stop in under]
                 plain = over
             else:
-                some.drop_at_least(cut)
+                assert some.pop_at_least(cut) == [stop for *_, stop in reversed(over)]
                 plain = under
         check(some, plain)
 
