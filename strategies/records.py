@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import Q, QuerySet, TextField
+from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from marketdata.accounts import broker_config
@@ -52,6 +52,12 @@ _OF_ORDER = (
     "tag", "broker_order_id", "opening", "side", "product", "state", "quantity", "filled_quantity", "updated_at",
     *_SYMBOL,
 )  # fmt: skip
+_OF_RECORD = (
+    "tag", "state", "side", "product", "quantity", "trading_day", "planned_at", "slice_no", "try_no", "price",
+    "is_queued", "opening", "lookalikes", "filled_quantity", "average_price", "updated_at", "sent_at", "cancels",
+    "cancel_asked_at", "broker_order_id", "reject_class", "reject_reason", "message",
+)  # fmt: skip
+_OF_EXIT = ("exit", "exit__state", "exit__updated_at", "exit__strategy__user", *_SYMBOL)
 FINAL_ORDERS = [state for state in OrderState if state.is_final]
 
 
@@ -112,6 +118,13 @@ class AccountFacts:
     sent_today: int
     day: date
     stored: tuple[Any, ...] = field(repr=False)
+
+
+class WatchedAccount(NamedTuple):
+    """An account that has orders of today; ``is_hot``: one has just ended, is open or is lost."""
+
+    id: int
+    is_hot: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,36 +304,55 @@ def orders_of_day(account_id: int, today: date) -> list[OrderRecord]:
     return [order for order in rows if order is not None]
 
 
-def watched_exits(
-    today: date, users: Collection[int] | None = None, account_id: int | None = None
-) -> list[WatchedExit]:
-    """Return the exits that have orders of today: of these users, or (None) of all; of one account, or all."""
+def watched_accounts(
+    today: date, users: Collection[int] | None, now: float, fresh_s: float
+) -> list[WatchedAccount]:
+    """Return the accounts that have orders of today: of these users, or (None) of all.
+
+    Args:
+        today: The day in India.
+        users: Whose.
+        now: UNIX seconds.
+        fresh_s: For how long after its end an exit makes its account a hot one.
+
+    """
     orders = ExitOrder.objects.filter(trading_day=today, **_of_users("exit__strategy__user", users))
-    if account_id is not None:
-        orders = orders.filter(account=account_id)
+    has_just_ended = Q(exit__state__in=FINAL_EXITS, exit__updated_at__range=(at(now - fresh_s), at(now)))
+    is_open = ~Q(state__in=[*FINAL_ORDERS, OrderState.PLANNED])
+    hot = Count("pk", filter=has_just_ended | is_open | Q(state=OrderState.LOST))
+    found = orders.order_by("account").values_list("account").annotate(hot=hot)
+    return [WatchedAccount(account_id, is_hot=count > 0) for account_id, count in found]
+
+
+def watched_exits(today: date, users: Collection[int] | None, account_id: int) -> list[WatchedExit]:
+    """Return the exits of an account that have orders of today: of these users, or (None) of all."""
+    orders = ExitOrder.objects.filter(
+        trading_day=today, account=account_id, **_of_users("exit__strategy__user", users)
+    )
     found: dict[int, WatchedExit] = {}
-    for row in orders.select_related("exit__strategy__instrument").order_by("id"):
-        strategy = row.exit.strategy
+    # By the thousand at the end of a bad day: objects of models would hold up every tick.
+    for row in orders.order_by("id").values_list(*_OF_RECORD, *_OF_EXIT, named=True):
         order = _readable(row)
-        if order is None:
-            continue
-        known = found.setdefault(
-            row.exit_id,
-            WatchedExit(
-                row.exit_id,
-                strategy.user_id,
-                row.account_id,
-                strategy.symbol,
-                ExitState(row.exit.state).is_final,
-                row.exit.updated_at.timestamp(),
-                [],
-            ),
-        )
-        known.orders.append(order)
+        if order is not None:
+            known = found.setdefault(row.exit, _watched_exit(row, account_id))
+            known.orders.append(order)
     return list(found.values())
 
 
-def _readable(row: ExitOrder) -> OrderRecord | None:
+def _watched_exit(row: Any, account_id: int) -> WatchedExit:
+    exchange, tradingsymbol = (getattr(row, name) for name in _SYMBOL)
+    return WatchedExit(
+        row.exit,
+        row.exit__strategy__user,
+        account_id,
+        canonical(exchange, tradingsymbol),
+        ExitState(row.exit__state).is_final,
+        row.exit__updated_at.timestamp(),
+        [],
+    )
+
+
+def _readable(row: Any) -> OrderRecord | None:
     """Return an order, or none where its row says what nobody here knows: that is its exit's trouble alone."""
     try:
         return order_record(row)
@@ -364,8 +396,8 @@ def _own(order: _Order, unfilled: int) -> OwnOrder:
     return OwnOrder(order.tag, order.symbol, order.product, Side(order.side), unfilled, order.order_id)
 
 
-def order_record(row: ExitOrder) -> OrderRecord:
-    """Return one order as the journal has it."""
+def order_record(row: Any) -> OrderRecord:
+    """Return one order as the journal has it; ``row`` is an ``ExitOrder``, or has its columns ``_OF_RECORD``."""
     return OrderRecord(
         tag=row.tag,
         state=OrderState(row.state),

@@ -73,19 +73,19 @@ class Watchman:
     async def look(self) -> None:
         """Look at every account that is due."""
         at = self._shop.moment()
-        watched = await self._watched()
-        accounts: dict[int, list[WatchedExit]] = {}
-        for exit_ in watched:
-            accounts.setdefault(exit_.account_id, []).append(exit_)
-        due = [pk for pk in accounts if pk not in self._looking and self._due.get(pk, 0.0) <= at.elapsed]
-        for place, account_id in enumerate(due):
-            is_hot = _is_hot(accounts[account_id], at)
-            self._due[account_id] = at.elapsed + (SOON_S if is_hot else LATER_S)
-            wait_s = place * SPREAD_S / len(due)
-            look = self._look_safely(account_id, wait_s)
-            self._looking[account_id] = asyncio.create_task(look)
+        unit = partial(records.watched_accounts, at.today, self._owned(), at.time, TURNED_S)
+        accounts = await self._shop.look_db(unit)
+        due = [
+            one
+            for one in accounts
+            if one.id not in self._looking and self._due.get(one.id, 0.0) <= at.elapsed
+        ]
+        for place, account in enumerate(due):
+            self._due[account.id] = at.elapsed + (SOON_S if account.is_hot else LATER_S)
+            look = self._look_safely(account.id, place * SPREAD_S / len(due))
+            self._looking[account.id] = asyncio.create_task(look)
 
-    async def _watched(self, account_id: int | None = None) -> list[WatchedExit]:
+    async def _watched(self, account_id: int) -> list[WatchedExit]:
         today, owned = self._shop.moment().today, self._owned()
         return await self._shop.look_db(partial(records.watched_exits, today, owned, account_id))
 
@@ -183,12 +183,3 @@ def _has_just_ended(exit_: WatchedExit, at: Moment) -> bool:
 
 def _is_open(exit_: WatchedExit) -> bool:
     return any(order.is_open and order.state is not OrderState.PLANNED for order in exit_.orders)
-
-
-def _is_hot(exits: Iterable[WatchedExit], at: Moment) -> bool:
-    return any(
-        _has_just_ended(exit_, at)
-        or _is_open(exit_)
-        or any(order.state is OrderState.LOST for order in exit_.orders)
-        for exit_ in exits
-    )
