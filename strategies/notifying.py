@@ -23,6 +23,7 @@ from marketdata.precedence import Precedence
 from strategies import deliveries
 from strategies.channels import Channel, ChannelError, PageChannel
 from strategies.deliveries import Recipient
+from strategies.models import Alert
 from strategies.personal import Own, Version, read_own
 from strategies.switches import mode_unasked
 from strategies.telling import Telling
@@ -95,13 +96,14 @@ class Notifier:
         self._is_failing = False
 
     def announce(self, user_id: int, body: Mapping[str, Any]) -> None:
-        """Tell the pages at once and have the other channels told; from any thread, returns at once.
+        """Tell the pages at once, and have the other channels told what is urgent; from any thread, returns at once.
 
         A body without an id is no row: it comes while the database fails, and goes out without it.
         """
         if body.get("id"):
             self._page.tell_now(user_id, dict(body))
-            self._call(self._wake.set)
+            if body.get("urgency") != Alert.Urgency.INFO:  # news go out together, within a second
+                self._call(self._wake.set)
             return
         alarm = {"mode": mode_unasked(), **body}
         self._page.tell_now(user_id, alarm)
