@@ -26,6 +26,7 @@ KEPT = 16
 KEPT_S = 1.0
 """Of those, the ones older than so before the last are told to nobody: no decision looks back further."""
 _SHUT = (1.0, 0.0)
+_LATEST = 1 << 62
 
 
 class House(Protocol):
@@ -85,7 +86,7 @@ class _Rows:
 
 
 class _Few(NamedTuple):
-    """A small frame, judged: all that was not told is quiet, if no instrument is there twice.
+    """A small frame, its prices judged: all that was not told is quiet, if it is timely and no instrument is there twice.
 
     Attributes:
         slots: Of the packets; of those that were told, any.
@@ -195,7 +196,7 @@ class Board:
         """
         if now >= self._until:
             self.wake_all()
-        few = self._judge_few(frame, now, tell)
+        few = self._judge_few(frame, tell)
         columns = self._reader.read(frame, now)
         if columns is None:
             return None
@@ -205,22 +206,20 @@ class Board:
             others[few.told] = False
             columns, slots = columns.only(others), slots[others]
         order = None if few is None else self._order(slots)
-        if few is None or few.is_moved or order is not None:
+        if few is None or few.is_moved or order is not None or not self._are_timely(columns.times, now):
             columns, slots = self._judge(frame, columns, slots, now, tell)
             order = self._order(slots)
         self._keep(columns, slots, order, now)
         return len(slots)
 
-    def _judge_few(self, frame: bytes, now: float, tell: Callable[[bytes], object]) -> _Few | None:
-        """Tell the loud packets of a small frame; None: it is none."""
+    def _judge_few(self, frame: bytes, tell: Callable[[bytes], object]) -> _Few | None:
+        """Tell the packets of a small frame whose prices are loud; None: it is none."""
         few = self._reader.few(frame)
         if few is None:
             return None
         found = self._edges.find(few.marks)
         numbers = loud_ones(found)
         loud = {self._slot_by_key.get(key_of(few.marks.item(at)), self._slots.unknown) for at in numbers}
-        if few.times and not self._are_timely(few.times, now):
-            loud |= self._untimely_slots(found.tolist(), few.times, now)
         if not loud:
             return _Few(found >> 1, numbers, is_moved=False)
         # An instrument with one loud packet has all its packets judged one by one, in their order.
@@ -229,23 +228,12 @@ class Board:
         is_moved = self._tell(packets, loud - {self._slots.unknown}, tell)
         return _Few(found >> 1, numbers, is_moved)
 
-    def _untimely_slots(self, places: Sequence[int], times: Sequence[int], now: float) -> set[int]:
-        """Return the slots with a quiet price whose time is not."""
-        return {
-            place >> 1
-            for place, time in zip(places, times, strict=True)
-            if place & 1 and not self._is_timely(place >> 1, time, now)
-        }
-
-    def _are_timely(self, times: Sequence[int], now: float) -> bool:
+    def _are_timely(self, times: Ints | None, now: float) -> bool:
         """Tell whether all of them are, of whichever instruments."""
-        oldest = max(self._newest, now - TICK_MAX_AGE)
-        return oldest <= min(times) and max(times) <= now + FUTURE_TOLERANCE
-
-    def _is_timely(self, slot: int, time: int, now: float) -> bool:
-        if time == NO_TIME:
+        if times is None:
             return True
-        return bool(self._rows.newest[slot] <= time) and now - TICK_MAX_AGE <= time <= now + FUTURE_TOLERANCE
+        oldest, newest = max(self._newest, now - TICK_MAX_AGE), now + FUTURE_TOLERANCE
+        return bool(oldest <= times.min(initial=_LATEST) and times.max(initial=NO_TIME) <= newest)
 
     def _judge(
         self, frame: bytes, columns: Columns, slots: Indices, now: float, tell: Callable[[bytes], object]

@@ -58,13 +58,11 @@ class Few(NamedTuple):
 
     Attributes:
         marks: Key and price of each, see ``edges.mark``.
-        times: As those of ``Columns``; empty: none has one.
         bounds: Where in the frame each packet begins, and where the last one ends.
 
     """
 
     marks: Keys
-    times: Sequence[int]
     bounds: Sequence[int]
 
 

@@ -81,4 +81,6 @@ class Intent:
 
 def by_urgency(breaches: list[Breach]) -> list[Breach]:
     """Return breaches that came together, the one that loses most first."""
+    if len(breaches) == 1:
+        return breaches
     return sorted(breaches, key=lambda breach: breach.loss_rate, reverse=True)

@@ -15,7 +15,7 @@ _HEAD = 2
 """Bytes before the packets, which hold their number, and before each packet, which hold its length."""
 _TIME_AT = {FULL: 60, INDEX_FULL: 28}
 _U32 = np.dtype(">u4")
-_MARK, _TIME = Struct(">Q"), Struct(">I")
+_MARK = Struct(">Q")
 _MARKS = np.dtype(">u8")
 """Token and price stand side by side, four bytes each: as one number they are a mark."""
 
@@ -60,8 +60,7 @@ class KiteColumns:
             bounds = _walk(frame, count)
             return _few(frame, bounds) if len(bounds) > count else None
         marks = np.ndarray((count,), _MARKS, frame, 2 * _HEAD, (_HEAD + length,))
-        times = _times(frame, count, length) if length in _TIME_AT else ()
-        return Few(marks, times, _evenly(frame, length))
+        return Few(marks, _evenly(frame, length))
 
     def pick(self, frame: bytes, numbers: Sequence[int], bounds: Sequence[int] | None = None) -> bytes:
         if bounds is None:
@@ -120,25 +119,10 @@ def _numbered(count: int) -> Indices:
     return np.arange(count)
 
 
-def _times(frame: bytes, count: int, length: int) -> Sequence[int]:
-    """Return the times of packets of one length: mostly all are of the same second, and that is soon told."""
-    at, each = 2 * _HEAD + _TIME_AT[length], _HEAD + length
-    if _is_everywhere(frame, at, _TIME.size, each):
-        return _TIME.unpack_from(frame, at) * count
-    times: list[int] = np.ndarray((count,), _U32, frame, at, (each,)).tolist()
-    return times
-
-
 def _few(frame: bytes, bounds: Sequence[int]) -> Few:
     """Read the packets that are there, with their lengths."""
-    starts = bounds[:-1]
-    marks = [_MARK.unpack_from(frame, at + _HEAD)[0] for at in starts]
-    return Few(np.array(marks, np.uint64), [_time(frame, at) for at in starts], bounds)
-
-
-def _time(frame: bytes, start: int) -> int:
-    at = _TIME_AT.get(frame[start] << 8 | frame[start + 1])
-    return NO_TIME if at is None else int(_TIME.unpack_from(frame, start + _HEAD + at)[0])
+    marks = [_MARK.unpack_from(frame, at + _HEAD)[0] for at in bounds[:-1]]
+    return Few(np.array(marks, np.uint64), bounds)
 
 
 def _mixed(frame: bytes, count: int) -> Columns | None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from marketdata.brokers.zerodha.columns import KiteColumns
 from marketdata.brokers.zerodha.decode import decode
-from marketdata.columns import NO_TIME
 from marketdata.edges import Edges, key_of, loud_ones, mark, quiet_ones
 from tests.benchmarks import frames
 
@@ -57,9 +56,6 @@ def test_small_frames_are_read_as_large_ones_are(brief: int) -> None:
     assert columns is not None
     marks = [mark(int(key), int(price)) for key, price in zip(columns.keys, columns.prices, strict=True)]
     assert few.marks.tolist() == marks
-    assert list(few.times or [NO_TIME] * 40) == (
-        [NO_TIME] * 40 if columns.times is None else columns.times.tolist()
-    )
     assert reader.pick(frame, [2, 3, 39], few.bounds) == reader.pick(frame, [2, 3, 39])
     symbols = dict(zip(tokens, universe.symbols, strict=True))
     all_of_them = decode(frame, received_at=1.0, symbols=symbols).ticks
