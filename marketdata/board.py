@@ -18,7 +18,7 @@ import numpy as np
 from marketdata.columns import NO_TIME, ColumnReader, Columns, Flags, Floats, Indices, Ints, Slots
 from marketdata.domain.gate import FUTURE_TOLERANCE, TICK_MAX_AGE, Accepted
 from marketdata.domain.ticks import Tick
-from marketdata.edges import Edges, key_of, loud_ones, quiet_ones
+from marketdata.edges import Edges, key_of, loud_ones, may_be_quiet
 from marketdata.subscribed import WireToken
 
 KEPT = 16
@@ -218,13 +218,15 @@ class Board:
         if few is None:
             return None
         found = self._edges.find(few.marks)
-        numbers = loud_ones(found)
+        places = found.tobytes()
+        numbers = loud_ones(places)
         loud = {self._slot_by_key.get(key_of(few.marks.item(at)), self._slots.unknown) for at in numbers}
         if not loud:
             return _Few(found >> 1, numbers, is_moved=False)
-        # An instrument with one loud packet has all its packets judged one by one, in their order.
-        numbers = sorted(numbers + quiet_ones(found, loud))
-        packets = self._reader.pick(frame, numbers, few.bounds)
+        if may_be_quiet(places, loud):
+            # An instrument with one loud packet has all its packets judged one by one, in their order.
+            numbers = [at for at, place in enumerate(found.tolist()) if not place & 1 or place >> 1 in loud]
+        packets = self._reader.pick(frame, numbers, few.each)
         is_moved = self._tell(packets, loud - {self._slots.unknown}, tell)
         return _Few(found >> 1, numbers, is_moved)
 

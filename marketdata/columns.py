@@ -58,12 +58,12 @@ class Few(NamedTuple):
 
     Attributes:
         marks: Key and price of each, see ``edges.mark``.
-        bounds: Where in the frame each packet begins, and where the last one ends.
+        each: How many bytes of the frame each is; None: not all are alike.
 
     """
 
     marks: Keys
-    bounds: Sequence[int]
+    each: int | None
 
 
 class ColumnReader(Protocol):
@@ -85,8 +85,8 @@ class ColumnReader(Protocol):
         """Return the packets of a frame that ``read`` takes, if they are up to ``FEW`` and have marks."""
         ...
 
-    def pick(self, frame: bytes, numbers: Sequence[int], bounds: Sequence[int] | None = None) -> bytes:
-        """Return a frame of only these packets of one that ``read`` takes; ``bounds`` as ``few`` has told them."""
+    def pick(self, frame: bytes, numbers: Sequence[int], each: int | None = None) -> bytes:
+        """Return a frame of only these packets of one that ``read`` takes; ``each`` as ``few`` has told it."""
         ...
 
     def bounds(self, token: WireToken, low: int, high: int) -> tuple[float, float]:

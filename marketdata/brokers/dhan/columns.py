@@ -60,7 +60,7 @@ class DhanColumns:
     def few(self, frame: bytes) -> None:
         return None
 
-    def pick(self, frame: bytes, numbers: Sequence[int], bounds: Sequence[int] | None = None) -> bytes:
+    def pick(self, frame: bytes, numbers: Sequence[int], each: int | None = None) -> bytes:
         size = _ROWS[frame[0]].itemsize
         return b"".join(frame[number * size : (number + 1) * size] for number in numbers)
 

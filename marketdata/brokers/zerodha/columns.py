@@ -59,17 +59,16 @@ class KiteColumns:
         if (length := _one_length(frame, count)) is None:
             bounds = _walk(frame, count)
             return _few(frame, bounds) if len(bounds) > count else None
-        marks = np.ndarray((count,), _MARKS, frame, 2 * _HEAD, (_HEAD + length,))
-        return Few(marks, _evenly(frame, length))
+        each = _HEAD + length
+        return Few(np.ndarray((count,), _MARKS, frame, 2 * _HEAD, (each,)), each)
 
-    def pick(self, frame: bytes, numbers: Sequence[int], bounds: Sequence[int] | None = None) -> bytes:
-        if bounds is None:
-            count = _count(frame)
-            length = _one_length(frame, count)
-            bounds = _walk(frame, count) if length is None else _evenly(frame, length)
-        return len(numbers).to_bytes(_HEAD, "big") + b"".join(
-            [frame[bounds[number] : bounds[number + 1]] for number in numbers]
-        )
+    def pick(self, frame: bytes, numbers: Sequence[int], each: int | None = None) -> bytes:
+        if each is None:
+            bounds = _bounds(frame)
+            packets = [frame[bounds[number] : bounds[number + 1]] for number in numbers]
+        else:
+            packets = [frame[_HEAD + number * each : _HEAD + (number + 1) * each] for number in numbers]
+        return len(numbers).to_bytes(_HEAD, "big") + b"".join(packets)
 
     def bounds(self, token: int, low: int, high: int) -> tuple[int, int]:
         scale = price_scale(token)
@@ -94,9 +93,11 @@ def _one_length(frame: bytes, count: int) -> int | None:
     return length if _is_everywhere(frame, _HEAD, _HEAD, each) else None
 
 
-def _evenly(frame: bytes, length: int) -> Sequence[int]:
-    """Return where packets of this length begin, with it, and where the last ends."""
-    return range(_HEAD, len(frame) + 1, _HEAD + length)
+def _bounds(frame: bytes) -> Sequence[int]:
+    """Return where each packet begins, with its length, and where the last one ends."""
+    count = _count(frame)
+    length = _one_length(frame, count)
+    return _walk(frame, count) if length is None else range(_HEAD, len(frame) + 1, _HEAD + length)
 
 
 def _is_everywhere(frame: bytes, at: int, size: int, each: int) -> bool:
@@ -122,7 +123,7 @@ def _numbered(count: int) -> Indices:
 def _few(frame: bytes, bounds: Sequence[int]) -> Few:
     """Read the packets that are there, with their lengths."""
     marks = [_MARK.unpack_from(frame, at + _HEAD)[0] for at in bounds[:-1]]
-    return Few(np.array(marks, np.uint64), bounds)
+    return Few(np.array(marks, np.uint64), None)
 
 
 def _mixed(frame: bytes, count: int) -> Columns | None:

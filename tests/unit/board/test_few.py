@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from marketdata.brokers.zerodha.columns import KiteColumns
 from marketdata.brokers.zerodha.decode import decode
-from marketdata.edges import Edges, key_of, loud_ones, mark, quiet_ones
+from marketdata.edges import Edges, key_of, loud_ones, mark, may_be_quiet
 from tests.benchmarks import frames
 
 WORDS = st.integers(0, (1 << 32) - 1)
@@ -38,12 +38,16 @@ def test_a_mark_is_found_between_its_own_bounds_only(
 
 
 @given(st.lists(st.integers(0, 1 << 20), max_size=40), st.sets(st.integers(0, 1 << 19), max_size=3))
-def test_bytes_tell_which_marks_are_loud_and_which_are_of_a_slot(places: list[int], slots: set[int]) -> None:
-    slots |= {place >> 1 for place in places[:2]}
-    found = np.array(places, np.intp)
+def test_bytes_tell_which_marks_are_loud_and_whether_a_slot_has_a_quiet_one(
+    places: list[int], slots: set[int]
+) -> None:
+    found = np.array(places, np.intp).tobytes()
     assert loud_ones(found) == [at for at, place in enumerate(places) if not place & 1]
-    quiet = [at for at, place in enumerate(places) if place & 1 and place >> 1 in slots]
-    assert quiet_ones(found, slots) == quiet
+    for slot in {*slots, *(place >> 1 for place in places)}:
+        if 2 * slot + 1 in places:
+            assert may_be_quiet(found, [slot])
+    assert not may_be_quiet(found, [])
+    assert not may_be_quiet(found, [1 << 40])
 
 
 @pytest.mark.parametrize("brief", [0, 13, 40], ids=["full", "mixed", "brief"])
@@ -56,7 +60,7 @@ def test_small_frames_are_read_as_large_ones_are(brief: int) -> None:
     assert columns is not None
     marks = [mark(int(key), int(price)) for key, price in zip(columns.keys, columns.prices, strict=True)]
     assert few.marks.tolist() == marks
-    assert reader.pick(frame, [2, 3, 39], few.bounds) == reader.pick(frame, [2, 3, 39])
+    assert reader.pick(frame, [2, 3, 39], few.each) == reader.pick(frame, [2, 3, 39])
     symbols = dict(zip(tokens, universe.symbols, strict=True))
     all_of_them = decode(frame, received_at=1.0, symbols=symbols).ticks
     picked = decode(reader.pick(frame, [2, 3, 39]), received_at=1.0, symbols=symbols).ticks
