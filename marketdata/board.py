@@ -76,7 +76,10 @@ class _Rows:
         # Quiet packets so far; of them, how many were told one by one, and up to which one was shown.
         self.newest, self.seen, self.settled, self.shown = counts
         self.prices, self.times, self.received = kept
-        self.bounds, self.counts, self.kept = bounds, counts, kept  # the same, to be read at once
+        self.bounds, self.counts, self.kept = bounds, counts, kept  # the same, to be copied at once
+        # The same again, for one slot: a number is read so without an array being made for it.
+        self.newest_of, self.seen_of, self.settled_of, self.shown_of = (row.data for row in counts)
+        self.price_at, self.time_at, self.received_at = (ring.ravel().data for ring in kept)
 
     def take(self, other: _Rows, here: Sequence[int], there: Sequence[int]) -> None:
         """Copy rows of another."""
@@ -165,16 +168,16 @@ class Board:
     def _settle(self, slot: int) -> list[Tick]:
         """Have settled what has not been; return the last of it if it was not shown either."""
         rows = self._rows
-        newest, seen, settled, shown = rows.counts[:, slot].tolist()
+        seen, settled, shown = rows.seen_of[slot], rows.settled_of[slot], rows.shown_of[slot]
         if seen == settled == shown:
             return []
         ticks = self._told(slot, min(settled, seen - 1), seen)
         if seen != settled:
-            self._house.settle(self._symbols[slot], ticks, newest)
-            rows.settled[slot] = seen
+            self._house.settle(self._symbols[slot], ticks, rows.newest_of[slot])
+            rows.settled_of[slot] = seen
         if seen == shown:
             return []
-        rows.shown[slot] = seen
+        rows.shown_of[slot] = seen
         return ticks[-1:]
 
     def wake_all(self) -> None:
@@ -362,20 +365,12 @@ class Board:
 
     def _told(self, slot: int, since: int, seen: int) -> list[Tick]:
         """Return the quiet ticks of a slot from number ``since`` to before ``seen``, as far as they are kept; never none."""
-        symbol, token = self._symbols[slot], self._tokens[slot]
-        units, is_trade_time = self._reader.units, self._reader.is_trade_time
-        prices, times, received = self._rows.kept[:, slot].tolist()
-        oldest = received[(seen - 1) % KEPT] - KEPT_S
+        rows, first = self._rows, slot * KEPT
+        oldest = rows.received_at[first + (seen - 1) % KEPT] - KEPT_S
         return [
-            Tick(
-                symbol,
-                units(token, prices[at]),
-                received[at],
-                int(times[at]) or None,
-                is_trade_time=is_trade_time,
-            )
-            for at in (number % KEPT for number in range(max(since, seen - KEPT), seen))
-            if received[at] >= oldest
+            self._tick(slot, rows.price_at[at], rows.time_at[at], rows.received_at[at])
+            for at in (first + number % KEPT for number in range(max(since, seen - KEPT), seen))
+            if rows.received_at[at] >= oldest
         ]
 
     def _tick(self, slot: int, price: float, time: float, received_at: float) -> Tick:
