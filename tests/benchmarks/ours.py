@@ -51,6 +51,7 @@ class Ours:
         self.processor = TickProcessor(
             monitor=monitor, outlets=[cache, pages, publisher], calendar=Calendar(always=True), clock=clock
         )
+        monitor.explain = self.processor.gate.explain  # a breach is handed over with its evidence
         universe = Universe.of(instruments)
         for stop in armed_stops(universe.part(0, armed), stops):
             monitor.arm(stop)
