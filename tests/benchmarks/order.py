@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from marketdata.simulator.control import SimulatorControl
 from strategies.models import Exit, ExitOrder
+from tests.benchmarks.disk import watched
 from tests.benchmarks.figures import Bound, Row, percentile, plain_row, shown
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.whole import (
@@ -91,12 +93,12 @@ def _covered_s(spans: Iterable[tuple[float, float]]) -> float:
 def measured(plan: Plan) -> Iterable[Row]:
     """Measure several hundred exits on each database."""
     for kind in DATABASES:
-        with whole_house(kind) as house:
+        with whole_house(kind) as house, watched(Path(house.env["LOCK_DIR"])) as disk:
             ways = _exits(house, 20 if plan.is_quick else EXITS)
-        yield from _rows(kind, ways)
+        yield from _rows(kind, ways, disk)
 
 
-def _rows(kind: str, ways: Sequence[Way]) -> Iterable[Row]:
+def _rows(kind: str, ways: Sequence[Way], disk: Sequence[float]) -> Iterable[Row]:
     ours, whole = [way.ours_ms for way in ways], [way.whole_ms for way in ways]
     stages = {
         name: median(values)
@@ -106,10 +108,11 @@ def _rows(kind: str, ways: Sequence[Way]) -> Iterable[Row]:
         f"{len(ways)} exits one at a time, every {EVERY_S * 1e3:.0f} ms, {ACCOUNTS} accounts; p50 {shown(median(ours))} ms; "
         f"with the broker's replies to reads: p50 {shown(median(whole))}, p99 {shown(percentile(whole, 0.99))} ms; medians: "
         + ", ".join(f"{name} {shown(value)}" for name, value in stages.items())
+        + f"; the disk's own flush beside it: p50 {shown(median(disk))}, longest {shown(max(disk))} ms"
     )
     yield plain_row(
         "order", f"frame → first byte of the order, {kind}", "ms p99", [percentile(ours, 0.99)], BOUNDS[kind], note,
-        stages=stages, each_ms={"less replies": ours, "whole": whole},
+        stages=stages, each_ms={"less replies": ours, "whole": whole, "disk": list(disk)},
     )  # fmt: skip
 
 
