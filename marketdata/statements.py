@@ -94,6 +94,8 @@ def _in_one_trip(statements: Sequence[Bound[Any]]) -> Iterator[Answer]:
             if failure is not None and cursor.pgresult is None:
                 raise failure
             yield Answer(cursor.rowcount, cursor.fetchall() if cursor.description else (), None)
+        if failure is not None:  # behind the last answer
+            raise failure
 
 
 def _sent(raw: Any, cursors: Sequence[Any], statements: Sequence[Bound[Any]]) -> Exception | None:

@@ -16,6 +16,7 @@ from django.db.models import F, QuerySet
 from marketdata.digests import UNKNOWN, digests
 from marketdata.domain.instruments import canonical, contract_text
 from marketdata.domain.prices import to_units
+from strategies import records
 from strategies.domain.rules import FixedStop
 from strategies.domain.stops import Stop
 from strategies.models import Strategy
@@ -82,11 +83,7 @@ class ArmedReader:
 
         Of these users, or (None) of all. What has not changed is the same object as before.
         """
-        active = Strategy.objects.filter(status=Strategy.Status.ACTIVE).exclude(
-            position=Strategy.Position.NONE
-        )
-        if users is not None:
-            active = active.filter(user__in=users)
+        active = records.armed(users)
         self._turn += 1
         found = digests(active, F("pk") / BLOCK, (*_COLUMNS, *_PRICES))
         blocks = {block: known for block, known in self._blocks.items() if block in found}

@@ -19,6 +19,7 @@ from marketdata.evidence import has_ticked, is_connected, is_reported, is_tickin
 from marketdata.logins import token_life
 from marketdata.models import BrokerAccount, Listener, Subscription
 from marketdata.subscriptions import STRATEGY
+from strategies import records
 from strategies.domain.exits import ExitState
 from strategies.models import Exit, Strategy
 
@@ -58,7 +59,7 @@ class Protection:
 
 def protection(user_id: int | None, now: datetime, calendar: Calendar) -> Protection:
     """Judge every armed stop and every open exit of a user, or of everybody. Blocks."""
-    armed = _armed(user_id)
+    armed = records.armed(None if user_id is None else [user_id])
     doubtful = list(_doubtful(armed, now))
     judge = Judge(now, calendar)
     found = [(row.pk, judge.why_unprotected(row)) for row in doubtful]
@@ -74,11 +75,6 @@ def is_held() -> Exists:
         account=OuterRef("account"), instrument=OuterRef("instrument"), holder__startswith=STRATEGY
     )
     return Exists(held)
-
-
-def _armed(user_id: int | None) -> QuerySet[Strategy]:
-    rows = Strategy.objects.filter(status=Strategy.Status.ACTIVE).exclude(position=Strategy.Position.NONE)
-    return rows if user_id is None else rows.filter(user_id=user_id)
 
 
 def _doubtful(armed: QuerySet[Strategy], now: datetime) -> QuerySet[Strategy]:

@@ -52,8 +52,9 @@ class Readiness:
         now = self._shop.clock.time()
         open_ones = [one for one in accounts if self._shop.is_trading(f"{one.exchange}:", now)]
         due = list(dict.fromkeys((one.id, one.user_id) for one in open_ones))
-        waits = [place * SPREAD_S / len(due) for place in range(len(due))]
-        await asyncio.gather(*(self._read(*one, wait_s) for one, wait_s in zip(due, waits, strict=True)))
+        await asyncio.gather(
+            *(self._read(*one, place * SPREAD_S / len(due)) for place, one in enumerate(due))
+        )
 
     async def _read(self, account_id: int, user_id: int, wait_s: float) -> None:
         try:

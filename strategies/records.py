@@ -172,11 +172,14 @@ class ArmedAccount(NamedTuple):
 
 def armed_accounts(users: Collection[int] | None = None) -> list[ArmedAccount]:
     """Return each account that has an armed stop, once for every exchange: of these users, or (None) of all."""
-    armed = Strategy.objects.filter(status=Strategy.Status.ACTIVE, **_of_users("user", users))
-    names = armed.exclude(position=Strategy.Position.NONE).values_list(
-        "account", "user", "instrument__exchange"
-    )
+    names = armed(users).values_list("account", "user", "instrument__exchange")
     return [ArmedAccount(*row) for row in names.distinct()]
+
+
+def armed(users: Collection[int] | None = None) -> QuerySet[Strategy]:
+    """Return the strategies whose stops are to be watched: of these users, or (None) of all."""
+    active = Strategy.objects.filter(status=Strategy.Status.ACTIVE, **_of_users("user", users))
+    return active.exclude(position=Strategy.Position.NONE)
 
 
 def _of_users(field: str, users: Collection[int] | None) -> dict[str, Collection[int]]:

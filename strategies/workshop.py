@@ -99,10 +99,7 @@ class Workshop:
 
     async def db(self, unit: Callable[[], T], lane: object = None) -> T:
         """Run one unit of database work on the journal's own thread, in the lane of its user."""
-        try:
-            return await self._database.run(unit, lane)
-        finally:
-            self._tell_soon()
+        return await self._write(self._database, unit, lane)
 
     async def urgent_db(self, unit: Callable[[], T]) -> T:
         """Run a unit before everybody else's: an exit that begins."""
@@ -110,8 +107,11 @@ class Workshop:
 
     async def ending_db(self, unit: Callable[[], T], lane: object) -> T:
         """Run the unit that ends an exit."""
+        return await self._write(self._ending, unit, lane)
+
+    async def _write(self, thread: FairDatabaseThread, unit: Callable[[], T], lane: object) -> T:
         try:
-            return await self._ending.run(unit, lane)
+            return await thread.run(unit, lane)
         finally:
             self._tell_soon()
 
@@ -251,5 +251,5 @@ class Workshop:
         if self._telling is not None:
             self._telling.cancel()
         self._desks.close()
-        for thread in {self._accounts, self._looking, self._ending, self._database}:
+        for thread in dict.fromkeys((self._accounts, self._looking, self._ending, self._database)):
             thread.close()

@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import psycopg
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from marketdata import statements
 from marketdata.models import BrokerAccount
 from marketdata.statements import Insert, Objects, Select, Update, run, together
 from strategies import records
@@ -82,6 +84,18 @@ def test_a_refusal_explains_why_a_later_statement_failed(exit_):
     with pytest.raises(IntegrityError), transaction.atomic():
         together(*twice, refused)
     assert not ExitOrder.objects.exists()
+
+
+@pytest.mark.only_postgres
+def test_a_failure_behind_the_last_answer_is_a_failure(exit_, monkeypatch):
+    send = statements._sent
+
+    def lost_at_the_end(*sent):
+        return send(*sent) or psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(statements, "_sent", lost_at_the_end)
+    with pytest.raises(OperationalError, match="lost"), transaction.atomic():
+        run(Update(Exit, change=["concern"], where=["id"])("written", exit_.pk))
 
 
 def test_of_what_goes_together_all_is_undone_when_one_fails(exit_):
